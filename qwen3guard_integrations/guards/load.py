@@ -1,0 +1,77 @@
+"""`load_guard`: a guard by the name of its back end and model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+from ..core.errors import GuardConfigurationError
+from .settings import GuardSettings
+
+if TYPE_CHECKING:
+    from .openai import OpenAIGuard
+    from .transformers import TransformersGuard
+
+_EXAMPLES: Final = (
+    'set it to "transformers:Qwen/Qwen3Guard-Gen-0.6B" (in this process), '
+    '"openai:Qwen/Qwen3Guard-Gen-4B" with base_url (a server), or "demo" (the tiny demonstration guard)'
+)
+
+
+_LOADED_WITH: Final[WeakKeyDictionary[object, dict[str, Any]]] = WeakKeyDictionary()
+
+
+def how_loaded(guard: object) -> dict[str, Any] | None:
+    """The arguments of `load_guard` that make `guard` again, without its key; None if it was made in another way."""
+    return _LOADED_WITH.get(guard)
+
+
+def load_guard(
+    guard: str | None = None, *, base_url: str | None = None, api_key: str | None = None, **options: Any
+) -> TransformersGuard | OpenAIGuard:
+    """The guard that `guard` names, ready to judge.
+
+    Args:
+        guard: `"provider:model"`. `transformers:` a Qwen3Guard-Gen in this process, by hub id or local folder;
+            `openai:` one on an OpenAI-compatible server; `demo`, the tiny guard in the package. None reads
+            `QWEN3GUARD_GUARD`.
+        base_url: The address of the server; None reads `QWEN3GUARD_BASE_URL`. Text is sent to this host only.
+        api_key: Its key; None reads `QWEN3GUARD_API_KEY`, or "EMPTY", which servers without keys accept.
+        **options: Passed on to `TransformersGuard` or `OpenAIGuard`.
+
+    Raises:
+        GuardConfigurationError: No guard is named, the provider is unknown, a server has no `base_url`, an
+            option is unknown, or the model cannot be loaded. There is no default guard to fall back to.
+        ImportError: The back end needs an extra; the message has the line to install it.
+    """
+    settings = GuardSettings()
+    name = guard or settings.guard
+    if not name:
+        raise GuardConfigurationError("no guard named: pass one or set QWEN3GUARD_GUARD", hint=_EXAMPLES)
+    loaded: TransformersGuard | OpenAIGuard
+    provider, _, model = name.partition(":")
+    address = base_url or (settings.base_url if provider == "openai" else "")
+    if provider != "openai" and (base_url or api_key):
+        raise GuardConfigurationError(
+            f"{name!r} runs in this process and takes no base_url or api_key", hint='name a server as "openai:<model>"'
+        )
+    match provider:
+        case "openai":
+            from .openai import OpenAIGuard
+
+            key = api_key or settings.api_key.get_secret_value()
+            loaded = OpenAIGuard(model, base_url=address, api_key=key, **options)
+        case "transformers":
+            from .transformers import TransformersGuard
+
+            loaded = TransformersGuard(model, **options)
+        case "demo":
+            from .demo import load_demo_guard
+
+            loaded = load_demo_guard(**options)
+        case "demo-stream" | "remote-stream":
+            raise GuardConfigurationError(f"{provider!r} judges token by token, which this version cannot do yet")
+        case _:
+            raise GuardConfigurationError(f"unknown guard {name!r}", hint=_EXAMPLES)
+    _LOADED_WITH[loaded] = {"guard": name, **({"base_url": address} if address else {}), **options}
+    return loaded

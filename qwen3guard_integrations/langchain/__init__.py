@@ -1,0 +1,22 @@
+"""Qwen3Guard for LangChain and LangGraph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+try:
+    import langchain_core as _langchain_core  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        'qwen3guard_integrations.langchain needs LangChain: pip install "qwen3guard-integrations[langchain]"'
+    ) from error
+
+from .._lazy import lazy
+
+if TYPE_CHECKING:
+    from .runnable import Qwen3GuardRunnable
+    from .wrapped import GuardedChain
+
+__all__ = ["GuardedChain", "Qwen3GuardRunnable"]
+
+__getattr__, __dir__ = lazy(__name__, {"GuardedChain": "wrapped", "Qwen3GuardRunnable": "runnable"})
