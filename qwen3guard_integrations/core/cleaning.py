@@ -28,7 +28,7 @@ _SPELLED_OUT: Final = re.compile(
 )
 _GLUE: Final = re.compile(rf"{_SIGN}|{_PICTURE}")
 _PICTURES: Final = re.compile(rf"{_PICTURE}+")
-_BROKEN_UP: Final = re.compile(rf"[^\W_]+(?:{_PICTURE}+[^\W_]+)+")
+_BROKEN_UP: Final = re.compile(rf"(?<![^\W_])[^\W_]++(?:{_PICTURE}++[^\W_]++)+")
 
 
 def cleaned(text: str) -> str | None:

@@ -67,8 +67,11 @@ class BlockedError(Qwen3GuardError):
     """The policy stopped a text; `decision` says which point, why, and by which verdict. Never holds the text."""
 
     def __init__(self, decision: Decision) -> None:
-        super().__init__(decision.summary)
+        super().__init__(decision)  # the arguments, so that the error can be pickled (process pools, task queues)
         self.decision = decision
+
+    def __str__(self) -> str:
+        return self.decision.summary
 
     @property
     def verdict(self) -> Verdict | None:

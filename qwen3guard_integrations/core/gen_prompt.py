@@ -31,9 +31,10 @@ class GenMessage(TypedDict):
 
 
 _CONTROL_TOKEN: Final = re.compile(r"<\|([^|<>]*)\|>")
-_FRAME: Final = re.compile(r"<(\s*/?\s*(?:BEGIN|END)\s+[A-Z ]+?\s*)>", re.IGNORECASE)
+# Written so that no part can match what its neighbour matches: a long run of spaces costs no more than its length.
+_FRAME: Final = re.compile(r"<([\s/]*+(?:BEGIN|END)\s[A-Z\s]*+)>", re.IGNORECASE)
 _TURN_LABEL: Final = re.compile(
-    r"^(?=[ \t]*(?:\*\*)?(?:USER|ASSISTANT|SYSTEM)(?:\*\*)?[ \t]*[:：])", re.IGNORECASE | re.MULTILINE
+    r"^(?=(?:[^\S\n]|[*_#`])*+(?:USER|ASSISTANT|SYSTEM)(?:[^\S\n]|[*_#`])*+[:：])", re.IGNORECASE | re.MULTILINE
 )
 
 
@@ -43,8 +44,10 @@ def quoted(text: str) -> str:
     Control tokens (`<|im_end|>`) and the frame of the conversation (`<END CONVERSATION>`) are spaced out, and a
     line that begins like a turn (`ASSISTANT: ...`) becomes a quotation (`> ASSISTANT: ...`).
     """
+    # Surrogate pairs become the character they stand for, as they do in JSON; half a pair cannot be sent at all.
+    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     text = _CONTROL_TOKEN.sub(r"< |\1| >", text)
-    text = _FRAME.sub(r"< \1 >", text)
+    text = _FRAME.sub(lambda match: f"< {match[1].strip()} >", text)
     # The template and Unicode know more line ends than the regular expression's "^".
     text = re.sub("[\r\v\f\x1c-\x1e\x85\u2028\u2029]+\n?", "\n", text)
     return _TURN_LABEL.sub("> ", text)

@@ -25,8 +25,11 @@ _DECORATION: Final = "*_`#>\"'“”‘’[](){}- \t•."
 _FIELD: Final = re.compile(r"[\s*_`#>\"'•-]*([A-Za-z]+)[\s*_`\"']*[:：=](.*)", re.DOTALL)
 _NUMBERING: Final = re.compile(r"\A\s*\(?\d{1,2}[.)]\s*")
 _SEPARATORS: Final = re.compile(r"[,，、/;；|\n]")
-_NONE: Final = frozenset({"none", "n/a", "na", "null", "safe", ""})
+_NOT_APPLICABLE: Final = re.compile(r"\bn/a\b", re.IGNORECASE)  # not two names separated by "/"
+_ITEM: Final = re.compile(r"\s*(?:[-*•]|\(?\d{1,2}[.)])\s")
+_NONE: Final = frozenset({"none", "na", "null", "safe", ""})
 _LONGEST_NAME: Final = 64  # characters; the longest official name has 28. Longer is no category but babble.
+_FIELD_NAMES: Final = {"categories": "categories", "category": "categories", "refusal": "refusal"}
 _REFUSAL: Final = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -58,7 +61,8 @@ def parse_reply(reply: str, *, scores: Scores | None = None) -> Verdict:
 
 
 def _lines(reply: str) -> list[str]:
-    text = _THINK.sub("", reply.replace("\r\n", "\n").replace("\r", "\n"))
+    text = reply.encode(errors="replace").decode()  # half a surrogate pair cannot stand in a verdict
+    text = _THINK.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     return [line for line in text.split("\n") if _bare(line)]
 
 
@@ -81,18 +85,21 @@ def _severity(line: str) -> Severity:
 
 
 def _fields(lines: list[str]) -> dict[str, str]:
-    """The named fields after the severity; a line without a name goes on with the field before it."""
+    """The named fields after the severity; items of a list, and names on lines of their own, are categories too.
+
+    Nothing else is: what a model rambles on about is the judged text, which has no place in a verdict.
+    """
     fields: dict[str, str] = {}
     name = ""
     for line in lines:
         field = _FIELD.fullmatch(line)
-        if field and field[1].lower() in {"categories", "category", "refusal"}:
-            name = "refusal" if field[1].lower() == "refusal" else "categories"
+        if field:
+            name = _FIELD_NAMES.get(field[1].lower(), "")
             if name in fields:  # said twice: the first one counts
                 name = ""
-            else:
+            elif name:
                 fields[name] = field[2]
-        elif name == "categories":
+        elif name == "categories" and (_ITEM.match(line) or _categories(line)[0]):
             fields[name] += "\n" + line
     return fields
 
@@ -101,7 +108,7 @@ def _categories(text: str) -> tuple[tuple[Category, ...], tuple[str, ...]]:
     """Known and other categories named in `text`, each once, in order."""
     known: dict[Category, None] = {}
     other: dict[str, None] = {}
-    for part in _SEPARATORS.split(text):
+    for part in _SEPARATORS.split(_NOT_APPLICABLE.sub("", text)):
         name = _bare(_NUMBERING.sub("", part))
         if name.lower() in _NONE:
             continue

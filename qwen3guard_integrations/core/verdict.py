@@ -131,11 +131,6 @@ class Verdict(Value):
     refusal: bool | None = None
     scores: Scores | None = None
 
-    @field_validator("severity", mode="before")
-    @classmethod
-    def _severity_by_name(cls, value: object) -> object:
-        return Severity(value) if isinstance(value, str) else value
-
     @field_validator("categories", mode="before")
     @classmethod
     def _categories_by_name(cls, value: object) -> object:

@@ -49,9 +49,14 @@ def load_checkpoint(
     tokenizer = _load(AutoTokenizer, source, revision)
     if not tokenizer.chat_template:
         raise GuardConfigurationError(f"{name} has no chat template", hint="use the official tokenizer files")
-    where = torch.device(device or _best_device())
     model = _load(AutoModelForCausalLM, source, revision, dtype="auto", use_safetensors=True)
-    model = model.to(device=where, dtype=_dtype(dtype, where, model.num_parameters())).eval()
+    try:
+        where = torch.device(device or _best_device())
+        model = model.to(device=where, dtype=_dtype(dtype, where, model.num_parameters())).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise GuardConfigurationError(
+            f"cannot put {name} on device {device!r}: {str(error).splitlines()[0]}"
+        ) from error
     return model, tokenizer
 
 

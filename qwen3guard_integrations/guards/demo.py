@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .transformers import TransformersGuard
+
+# One thread is the fastest for a model of this size. It was trained on texts of this length: longer ones go in pieces.
+_SETTINGS: Final = {"device": "cpu", "threads": 1, "context_tokens": 384}
 
 
 class DemoGuardWarning(UserWarning):
@@ -18,8 +23,7 @@ def load_demo_guard(**options: Any) -> TransformersGuard:
     """The tiny Gen guard in the package: Qwen3 architecture, about a million parameters, no download.
 
     Args:
-        **options: As for `TransformersGuard`; one CPU thread unless `threads` says otherwise, which is the
-            fastest for a model of this size.
+        **options: As for `TransformersGuard`, but with `threads=1` and `context_tokens=384` unless said otherwise.
 
     Warns:
         DemoGuardWarning: Always. What it gets right and wrong stands in its model card.
@@ -32,7 +36,21 @@ def load_demo_guard(**options: Any) -> TransformersGuard:
         DemoGuardWarning,
         stacklevel=3,
     )
-    with as_file(files(__package__) / "demo_weights" / "gen") as folder:
-        guard = TransformersGuard(str(folder), **{"device": "cpu", "threads": 1, **options})
+    with as_file(files(__package__) / "demo_weights" / "gen") as folder, _no_progress_bar():
+        guard = TransformersGuard(str(folder), **{**_SETTINGS, **options})
     guard.model = "demo"
     return guard
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Loading takes a tenth of a second: a progress bar would only be noise."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

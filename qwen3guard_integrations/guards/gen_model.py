@@ -85,7 +85,7 @@ class GenModel:
 
     def tokens(self, text: str) -> list[int]:
         """The token ids of `text`."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def prompt_tokens(self, messages: Sequence[GenMessage]) -> list[int]:

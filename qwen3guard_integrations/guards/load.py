@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -23,7 +25,10 @@ _LOADED_WITH: Final[WeakKeyDictionary[object, dict[str, Any]]] = WeakKeyDictiona
 
 def how_loaded(guard: object) -> dict[str, Any] | None:
     """The arguments of `load_guard` that make `guard` again, without its key; None if it was made in another way."""
-    return _LOADED_WITH.get(guard)
+    try:
+        return _LOADED_WITH.get(guard)
+    except TypeError:  # somebody's own guard, which cannot be weakly referred to
+        return None
 
 
 def load_guard(
@@ -59,19 +64,25 @@ def load_guard(
         case "openai":
             from .openai import OpenAIGuard
 
+            _check_options(OpenAIGuard, options)
             key = api_key or settings.api_key.get_secret_value()
             loaded = OpenAIGuard(model, base_url=address, api_key=key, **options)
-        case "transformers":
+        case "transformers" | "demo":
+            from .demo import load_demo_guard
             from .transformers import TransformersGuard
 
-            loaded = TransformersGuard(model, **options)
-        case "demo":
-            from .demo import load_demo_guard
-
-            loaded = load_demo_guard(**options)
+            _check_options(TransformersGuard, options)
+            loaded = load_demo_guard(**options) if provider == "demo" else TransformersGuard(model, **options)
         case "demo-stream" | "remote-stream":
             raise GuardConfigurationError(f"{provider!r} judges token by token, which this version cannot do yet")
         case _:
             raise GuardConfigurationError(f"unknown guard {name!r}", hint=_EXAMPLES)
     _LOADED_WITH[loaded] = {"guard": name, **({"base_url": address} if address else {}), **options}
     return loaded
+
+
+def _check_options(guard: type, options: Mapping[str, Any]) -> None:
+    """Raise for options that `guard` does not have, naming those that it has."""
+    known = [name for name in signature(guard).parameters if name not in {"model", "base_url", "api_key"}]
+    if unknown := sorted(options.keys() - set(known)):
+        raise GuardConfigurationError(f"unknown option {', '.join(unknown)}", hint=f"known are {', '.join(known)}")

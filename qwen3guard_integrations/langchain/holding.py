@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import pairwise
 from operator import add
 from typing import Any, Final
 
 from langchain_core.messages import AIMessageChunk, BaseMessageChunk
 from langchain_core.runnables.utils import AddableDict
+
+from .messages import reasoning_of
 
 FIRST_LOOK: Final = 400
 """Characters after which a running stream is judged for the first time; then each time it has doubled, so that all
@@ -37,20 +41,68 @@ class Held:
         return True
 
     def whole(self) -> Any:
-        """What the chunks add up to: one value of their kind, or all of them where they cannot be added.
+        """What the chunks say together: one value of their kind, or all of them where they cannot be joined.
 
-        Dictionaries in a stream are partial: each chunk holds some of the keys.
+        A text that is cut into chunks is judged in one piece, wherever in the chunks it stands, and no chunk is
+        left out because a later one would take its place.
         """
-        if not self.chunks:
-            return None
-        kind = next((kind for kind in (str, BaseMessageChunk, AddableDict) if isinstance(self.chunks[0], kind)), None)
-        if kind is None or not all(isinstance(chunk, kind) for chunk in self.chunks):
-            return self.chunks[0] if len(self.chunks) == 1 else self.chunks
-        return "".join(self.chunks) if kind is str else reduce(add, self.chunks)
+        return _whole(self.chunks, str) if self.chunks else None
+
+
+def _whole(chunks: Sequence[Any], *pieces: type) -> Any:
+    """The values of `chunks` together. Texts are pieces of one text where `str` is one of `pieces`; else each may
+    also be the last one with more at its end."""
+    kinds: dict[Any, list[Any]] = {}
+    for chunk in chunks:
+        kinds.setdefault(_kind_of(chunk), []).append(chunk)
+    wholes = [whole for kind, same in kinds.items() for whole in _joined(kind, same, *pieces)]
+    return wholes[0] if len(wholes) == 1 else wholes
+
+
+def _kind_of(chunk: Any) -> Any:
+    """What a chunk must have in common with another to be joined with it."""
+    kind = next((kind for kind in (str, BaseMessageChunk, AddableDict, dict) if isinstance(chunk, kind)), None)
+    return ("tuple", len(chunk)) if type(chunk) is tuple else kind
+
+
+def _joined(kind: Any, chunks: list[Any], *pieces: type) -> list[Any]:
+    if len(chunks) == 1:
+        return chunks
+    if kind is str:
+        return ["".join(chunks if str in pieces else _latest(chunks))]
+    if kind is BaseMessageChunk:
+        same = all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
+        return [chunks[0] + chunks[1:] if same else reduce(add, chunks)]
+    if kind is AddableDict or kind is dict:
+        keys = dict.fromkeys(key for chunk in chunks for key in chunk)
+        inner = pieces if kind is AddableDict else ()
+        return [kind({key: _whole([chunk[key] for chunk in chunks if key in chunk], *inner) for key in keys})]
+    if isinstance(kind, tuple):
+        return [tuple(_whole(values) for values in zip(*chunks, strict=True))]
+    return _latest(chunks)
+
+
+def _latest(values: list[Any]) -> list[Any]:
+    """`values` without those that the next one repeats and adds to, as a parser of unfinished JSON gives them."""
+    return [value for value, later in pairwise(values) if not _within(value, later)] + values[-1:]
+
+
+def _within(value: Any, later: Any) -> bool:
+    """Whether `later` says all that `value` says."""
+    if isinstance(value, str) and isinstance(later, str):
+        return later.startswith(value)
+    if isinstance(value, dict) and isinstance(later, dict):
+        return all(key in later and _within(entry, later[key]) for key, entry in value.items())
+    if isinstance(value, list) and isinstance(later, list):
+        return len(value) <= len(later) and all(map(_within, value, later))
+    return value is later or value is None or isinstance(value, int | float)
 
 
 def _size_of(chunk: Any) -> int:
     """Characters that a chunk adds; nothing for chunks that are judged only when the stream has ended."""
     if isinstance(chunk, str):
         return len(chunk)
-    return len(chunk.text) if isinstance(chunk, AIMessageChunk) else 0
+    if not isinstance(chunk, AIMessageChunk):
+        return 0
+    calls = sum(len(call["args"] or "") for call in chunk.tool_call_chunks)
+    return len(chunk.text) + len(reasoning_of(chunk)) + calls

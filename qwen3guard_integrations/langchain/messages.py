@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
+from urllib.parse import unquote
 
 from langchain_core.messages import (
     AIMessage,
@@ -22,8 +25,16 @@ from ..core.conversation import Role, Turn
 from ..core.decision import Decision
 from ..core.points import Point
 
-# Blocks that hold a picture, a sound or a file: the guard reads text only.
+# Blocks that hold a picture, a sound or a file: the guard reads text only, so of these only what is text.
 _MEDIA: Final = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file"})
+_WORDS_OF_MEDIA: Final = frozenset({"text", "title", "context", "transcript"})
+_ENCODED: Final = frozenset({"base64", "data", "file_data"})
+_WORDLESS_KEYS: Final = frozenset({"type", "id", "index", "signature", "mime_type", "media_type", "source_type"})
+_TEXT_BLOCKS: Final = frozenset({"text", "input_text", "output_text"})
+_REASONING_BLOCKS: Final = frozenset({"reasoning", "thinking"})
+# Copies of tool calls in the content, as providers write them, and where the arguments stand in them.
+_CALL_BLOCKS: Final = frozenset({"tool_call", "tool_call_chunk", "tool_use", "function_call"})
+_ARGUMENTS: Final = frozenset({"args", "input", "arguments", "partial_json"})
 _CHAT_ROLES: Final[Mapping[str, Role]] = {
     "assistant": "assistant",
     "ai": "assistant",
@@ -33,7 +44,14 @@ _CHAT_ROLES: Final[Mapping[str, Role]] = {
     "tool": "tool",
     "function": "tool",
 }
-_REASONING_KEYS: Final = ("reasoning_content", "reasoning")
+_REASONING_KEYS: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+_CALL_KEYS: Final = ("tool_calls", "function_call")
+_NAME: Final = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
+
+
+def is_name(text: object) -> bool:
+    """Whether `text` can be no more than the name of a thing: short, without spaces, of ASCII letters and digits."""
+    return isinstance(text, str) and _NAME.fullmatch(text) is not None
 
 
 def role_of(message: BaseMessage) -> Role:
@@ -55,57 +73,129 @@ def role_of(message: BaseMessage) -> Role:
 
 def text_of(message: BaseMessage) -> str:
     """Every text in the content that is not reasoning: plain, in blocks of any kind, in text files."""
-    return "\n".join(text for text, is_reasoning in _texts(message.content) if not is_reasoning)
+    text = _joined(message, reasoning=False)
+    if not (message.additional_kwargs and isinstance(message, AIMessage)):
+        return text
+    audio = message.additional_kwargs.get("audio")
+    said = (message.additional_kwargs.get("refusal"), audio.get("transcript") if isinstance(audio, Mapping) else None)
+    return "\n".join(filter(None, (text, *map(_strings_in, said))))
 
 
 def reasoning_of(message: BaseMessage) -> str:
     """The thinking: reasoning blocks, and what servers put into `reasoning_content`."""
-    texts = [text for text, is_reasoning in _texts(message.content) if is_reasoning]
-    extra = (message.additional_kwargs.get(key) for key in _REASONING_KEYS)
-    return "\n".join((*texts, *(text for text in extra if isinstance(text, str) and text)))
+    text = _joined(message, reasoning=True)
+    if not message.additional_kwargs:
+        return text
+    return "\n".join(filter(None, (text, *(_strings_in(message.additional_kwargs.get(k)) for k in _REASONING_KEYS))))
 
 
-def _texts(content: str | Sequence[str | Mapping[str, Any]]) -> Iterator[tuple[str, bool]]:
-    """Each text in a message's content, and whether it is reasoning."""
-    if isinstance(content, str):
-        yield content, False
-        return
-    for block in content:
+def _joined(message: BaseMessage, *, reasoning: bool) -> str:
+    """The texts or the reasoning in the content. An assistant's blocks are pieces of one text, others' paragraphs."""
+    if isinstance(message.content, str):
+        return "" if reasoning else message.content
+    texts = (text for text, is_reasoning in _texts(message) if is_reasoning is reasoning and text)
+    return ("" if isinstance(message, AIMessage) else "\n").join(texts)
+
+
+def _texts(message: BaseMessage) -> Iterator[tuple[str, bool]]:
+    """Each text in the blocks of a message's content, and whether it is reasoning."""
+    for block in message.content:
         if isinstance(block, str):
             yield block, False
             continue
         kind = block.get("type", "")
-        if kind in {"reasoning", "thinking"}:
+        if kind in _REASONING_BLOCKS:
             yield _strings_in(block), True
-        elif kind in {"text", "input_text", "output_text", "text-plain"} and isinstance(block.get("text"), str):
+        elif kind in _TEXT_BLOCKS and isinstance(block.get("text"), str):
             yield block["text"], False
-        elif kind not in _MEDIA:
-            yield _strings_in(block), False
+        elif kind not in _CALL_BLOCKS or not _is_copy(block, message):
+            words = _strings_in(block, media=kind in _MEDIA)
+            yield f"\n{words}\n" if words else "", False
 
 
-def _strings_in(block: object) -> str:
+def _strings_in(value: object, *, media: bool = False) -> str:
     """All words in a block whose form is not known: rather too much is judged than too little."""
-    if isinstance(block, str):
-        return block
-    if isinstance(block, Mapping):
-        hidden = {"type", "id", "index", "signature"}
-        return "\n".join(filter(None, (_strings_in(value) for key, value in block.items() if key not in hidden)))
-    if isinstance(block, Sequence) and not isinstance(block, bytes):
-        return "\n".join(filter(None, map(_strings_in, block)))
+    if isinstance(value, str):
+        return _text_of_data_url(value) if value.startswith("data:") else value
+    if isinstance(value, Mapping):
+        words = (_entry_words(value, key, media) for key in value if key not in _WORDLESS_KEYS)
+        return "\n".join(filter(None, words))
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return "\n".join(filter(None, (_strings_in(item, media=media) for item in value)))
     return ""
 
 
+def _entry_words(block: Mapping[str, Any], key: str, media: bool) -> str:
+    value = block[key]
+    encoded = key == "base64" or (
+        key in _ENCODED and (media or "base64" in {block.get("type"), block.get("source_type")})
+    )
+    if encoded and isinstance(value, str) and not value.startswith("data:"):
+        kind = str(block.get("mime_type") or block.get("media_type") or block.get("type"))
+        return _decoded(value) if kind.startswith("text") else ""
+    if media and isinstance(value, str) and key not in _WORDS_OF_MEDIA and not value.startswith("data:text/"):
+        return ""
+    return _strings_in(value, media=media and key not in _WORDS_OF_MEDIA)
+
+
+def _text_of_data_url(url: str) -> str:
+    head, comma, data = url.partition(",")
+    if not comma:
+        return url
+    if not head.startswith("data:text/"):
+        return "" if head.endswith(";base64") else url
+    return _decoded(data) if head.endswith(";base64") else unquote(data)
+
+
+def _decoded(data: str) -> str:
+    """The text in base64; what cannot be decoded is judged as it stands."""
+    try:
+        return base64.b64decode(data).decode("utf-8", "replace")
+    except ValueError:
+        return data
+
+
 def tool_calls_of(message: BaseMessage) -> list[Mapping[str, Any]]:
-    """The tool calls of an assistant message, those with arguments that cannot be parsed among them."""
-    return [*message.tool_calls, *message.invalid_tool_calls] if isinstance(message, AIMessage) else []
+    """The tool calls of an assistant message, those with arguments that cannot be parsed among them.
+
+    Of a chunk, the calls as they were streamed: what is parsed of them leaves out whatever follows the arguments.
+    """
+    if not isinstance(message, AIMessage):
+        return []
+    chunks = message.tool_call_chunks if isinstance(message, AIMessageChunk) else []
+    calls: list[Mapping[str, Any]] = [*(chunks or (*message.tool_calls, *message.invalid_tool_calls))]
+    legacy = message.additional_kwargs.get("function_call")
+    if isinstance(legacy, Mapping):
+        calls.append({"name": legacy.get("name"), "args": legacy.get("arguments")})
+    return calls
 
 
 def tool_call_text(call: Mapping[str, Any]) -> str:
     """A tool call as text: `name({"argument": "value"})`."""
-    arguments = call.get("args")
+    arguments = _parsed(call.get("args"))
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments or {}, ensure_ascii=False, default=str)
     return f"{call.get('name') or 'tool'}({arguments})"
+
+
+def _parsed(arguments: object) -> object:
+    """Arguments without JSON's escapes, which hide letters; those that are no JSON as they are."""
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
+
+
+def _is_copy(block: Mapping[str, Any], message: BaseMessage) -> bool:
+    """Whether a block of the content says nothing but what a tool call of the message says too."""
+    copies = [_parsed(block[key]) for key in _ARGUMENTS if block.get(key)]
+    rest = (value for key, value in block.items() if key not in _ARGUMENTS | _WORDLESS_KEYS | {"name"})
+    return all(is_name(value) or not _strings_in(value) for value in rest) and any(
+        call.get("name") == block.get("name") and all(copy == _parsed(call.get("args")) for copy in copies)
+        for call in tool_calls_of(message)
+    )
 
 
 def parts_of(message: BaseMessage) -> list[tuple[Point, Turn]]:
@@ -124,7 +214,9 @@ def parts_of(message: BaseMessage) -> list[tuple[Point, Turn]]:
 
 
 def _all_text(message: BaseMessage) -> str:
-    return "\n".join(text for text, _ in _texts(message.content))
+    """All texts in a message that no model wrote; a name is one of them where it could say something."""
+    name = "" if is_name(message.name) else message.name
+    return "\n".join(filter(None, (name, reasoning_of(message), text_of(message))))
 
 
 def turn_of(message: BaseMessage) -> Turn:
@@ -141,44 +233,58 @@ def without(message: BaseMessage, decisions: Sequence[Decision], redaction: Mapp
         decisions: One for each of `parts_of(message)`, in that order.
         redaction: What stands in place of the text at each redacted point.
     """
-    update: dict[str, Any] = {}
-    failed = [decision for decision in decisions if not decision.passes]
-    points = {decision.point for decision in failed}
-    if Point.REASONING in points:
+    failed = {decision.point for decision in decisions if not decision.passes}
+    said = failed - {Point.REASONING, Point.TOOL_CALL}
+    update: dict[str, Any] = {
+        "additional_kwargs": _without_copies(message.additional_kwargs, failed),
+        "response_metadata": {  # log-probabilities repeat every word, citations some
+            key: value
+            for key, value in message.response_metadata.items()
+            if isinstance(value, str) or not _strings_in(value)
+        },
+    }
+    if Point.REASONING in failed:
         update["content"] = _without_reasoning(message.content)
-        kept = {key: value for key, value in message.additional_kwargs.items() if key not in _REASONING_KEYS}
-        update["additional_kwargs"] = kept
-    if Point.TOOL_CALL in points and isinstance(message, AIMessage):
+    if Point.TOOL_CALL in failed and isinstance(message, AIMessage):
         update |= _without_tool_calls(message, decisions, redaction.get(Point.TOOL_CALL, ""))
-    for point in points - {Point.REASONING, Point.TOOL_CALL}:
+    for point in said:
         update["content"] = redaction.get(point, "")
+        update["name"] = message.name if is_name(message.name) else None
+    if isinstance(message, ToolMessage):
+        update["artifact"] = None
     return message.model_copy(update=update)
+
+
+def _without_copies(extra: Mapping[str, Any], failed: Set[Point]) -> dict[str, Any]:
+    """Of what a provider puts beside the content, only what was judged by itself and passes."""
+    gone: set[str] = set()
+    gone.update(_REASONING_KEYS if Point.REASONING in failed else ())
+    gone.update(_CALL_KEYS if Point.TOOL_CALL in failed else ())
+    if failed <= {Point.REASONING, Point.TOOL_CALL}:
+        return {key: value for key, value in extra.items() if key not in gone}
+    return {key: extra[key] for key in (*_REASONING_KEYS, *_CALL_KEYS) if key in extra and key not in gone}
 
 
 def _without_reasoning(content: str | list[str | dict[str, Any]]) -> str | list[str | dict[str, Any]]:
     if isinstance(content, str):
         return content
-    return [block for block in content if isinstance(block, str) or block.get("type") not in {"reasoning", "thinking"}]
+    return [block for block in content if isinstance(block, str) or block.get("type") not in _REASONING_BLOCKS]
 
 
 def _without_tool_calls(message: AIMessage, decisions: Sequence[Decision], redaction: str) -> dict[str, Any]:
     verdicts = [decision for decision in decisions if decision.point is Point.TOOL_CALL]
     passes = {id(call): d.passes for call, d in zip(tool_calls_of(message), verdicts, strict=True)}
-    calls = [call for call in message.tool_calls if passes[id(call)]]
-    # Providers keep a second copy of every call in the content or in additional_kwargs: nothing of it may stay.
-    extra = {key: value for key, value in message.additional_kwargs.items() if key != "tool_calls"}
-    update: dict[str, Any] = {
-        "tool_calls": calls,
-        "invalid_tool_calls": [call for call in message.invalid_tool_calls if passes[id(call)]],
-        "additional_kwargs": extra,
-        "content": message.text or redaction,
-    }
-    if isinstance(message, AIMessageChunk):
-        update["tool_call_chunks"] = [
-            {"type": "tool_call_chunk", "name": c["name"], "args": json.dumps(c["args"]), "id": c["id"], "index": i}
-            for i, c in enumerate(calls)
-        ]
-    return update
+    # Providers keep a second copy of every call in the content: nothing of it may stay.
+    update: dict[str, Any] = {"content": message.text or redaction}
+    if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
+        kept = [call for call in message.tool_call_chunks if passes[id(call)]]
+        parsed = AIMessageChunk(content="", tool_call_chunks=kept)
+        calls, invalid = parsed.tool_calls, parsed.invalid_tool_calls
+        update["tool_call_chunks"] = kept
+    else:
+        calls = [call for call in message.tool_calls if passes[id(call)]]
+        invalid = [call for call in message.invalid_tool_calls if passes[id(call)]]
+    return {**update, "tool_calls": calls, "invalid_tool_calls": invalid}
 
 
 def refusal_message(text: str, decision: Decision, like: BaseMessage | None) -> AIMessage:

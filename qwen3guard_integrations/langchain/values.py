@@ -6,6 +6,7 @@ that goes on (`released`). A value of which everything passes goes on unchanged:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 import decimal
@@ -16,7 +17,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage, RemoveMessage, convert_to_messages
+from langchain_core.messages import (
+    BaseMessage,
+    RemoveMessage,
+    ToolMessage,
+    convert_to_messages,
+)
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from pydantic import BaseModel
 
@@ -25,7 +31,7 @@ from ..core.decision import Action, Decision
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
-from .messages import parts_of, refusal_message, role_of, tool_call_text, turn_of, without
+from .messages import is_name, parts_of, refusal_message, role_of, tool_call_text, turn_of, without
 
 # Nothing in these can be read by a model as words of somebody else.
 _WORDLESS: Final = (
@@ -44,9 +50,13 @@ _TEXT_ROLES: Final[Mapping[Point, Role]] = {
     Point.TOOL_CALL: "assistant",
     Point.TOOL_OUTPUT: "tool",
 }
-_MESSAGE_ROLES: Final = frozenset(
-    {"user", "human", "assistant", "ai", "system", "developer", "tool", "function", "placeholder"}
-)
+_MESSAGE_KEYS: Final = frozenset({"role", "content", "name", "id", "tool_call_id"})
+_ANSWER_KEYS: Final = _MESSAGE_KEYS | {"tool_calls", "function_call", "refusal", "reasoning", "reasoning_content"}
+_KEYS_BY_ROLE: Final[Mapping[str, frozenset[str]]] = {
+    **dict.fromkeys(("user", "human", "system", "developer", "tool", "function"), _MESSAGE_KEYS),
+    **dict.fromkeys(("assistant", "ai"), _ANSWER_KEYS),
+}
+_TOOL_CALL_KEYS: Final = frozenset({"name", "args", "id", "type"})
 DROPPED: Final = object()
 """What a reading releases in place of a value that is dropped whole."""
 
@@ -92,8 +102,8 @@ def read(value: Any, scope: Scope) -> Reading:
     Raises:
         TypeError: The value, or a part of it, is of a type whose words cannot be found. Nothing passes unread.
     """
-    if isinstance(value, enum.Enum) and isinstance(value, str):
-        value = value.value
+    if isinstance(value, enum.Enum):
+        return _read_enum(value, scope)
     if isinstance(value, str):
         return _read_text(value, scope)
     if isinstance(value, BaseMessage):
@@ -104,9 +114,9 @@ def read(value: Any, scope: Scope) -> Reading:
         return _read_document(value, scope)
     if isinstance(value, Mapping):
         return _read_mapping(value, scope)
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple | set | frozenset) and not hasattr(value, "_fields"):
         return _read_sequence(value, scope)
-    if isinstance(value, BaseModel) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+    if isinstance(value, BaseModel | tuple) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
         return _read_object(value, scope)
     if value is None or isinstance(value, _WORDLESS):
         return _nothing(value)
@@ -124,6 +134,15 @@ def stopping(decisions: Iterable[Decision]) -> Decision | None:
 
 def _nothing(value: Any) -> Reading:
     return Reading((), lambda decisions: value)
+
+
+def _read_enum(value: enum.Enum, scope: Scope) -> Reading:
+    inner = read(value.value, scope)
+    return Reading(inner.items, lambda decisions: value if _all_pass(decisions) else inner.released(decisions))
+
+
+def _all_pass(decisions: Iterable[Decision]) -> bool:
+    return all(decision.passes for decision in decisions)
 
 
 def _read_text(text: str, scope: Scope) -> Reading:
@@ -147,10 +166,11 @@ def _read_document(document: Document, scope: Scope) -> Reading:
     inner = _read_text(document.page_content, dataclasses.replace(scope, point=Point.DOCUMENT, context=()))
 
     def release(decisions: Sequence[Decision]) -> Any:
+        if _all_pass(decisions):
+            return document
         text = inner.released(decisions)
-        if text is document.page_content or text is DROPPED:
-            return document if text is document.page_content else DROPPED
-        return Document(page_content=text, id=document.id)  # metadata can repeat what was removed
+        # Metadata can repeat what was removed.
+        return text if text is DROPPED else Document(page_content=text, id=document.id)
 
     return Reading(inner.items, release)
 
@@ -165,7 +185,7 @@ def _read_message(message: BaseMessage, scope: Scope) -> Reading:
     )
 
     def release(decisions: Sequence[Decision]) -> Any:
-        if all(decision.passes for decision in decisions):
+        if _all_pass(decisions):
             return message
         if stop := stopping(decisions):
             return refusal_message(scope.policy.refusal, stop, like=message)
@@ -194,7 +214,8 @@ def _read_messages(messages: Sequence[BaseMessage], scope: Scope) -> list[Readin
     for place, message in enumerate(messages):
         turn = turn_of(message)
         if place == len(messages) - 1:
-            context = (*scope.context, *turns)
+            known = tuple(turns[: len(scope.context)]) == scope.context  # a graph's answer repeats the question
+            context = tuple(turns) if known else (*scope.context, *turns)
         elif turn.role == "assistant":
             context = tuple(earlier for earlier in turns if earlier.role == "user")[-1:]
         else:
@@ -211,8 +232,8 @@ def _read_prompt(prompt: PromptValue, scope: Scope) -> Reading:
 
     def release(decisions: Sequence[Decision]) -> Any:
         released = inner.released(decisions)
-        if released is messages:
-            return prompt
+        if released is messages or released is DROPPED:
+            return prompt if released is messages else DROPPED
         if isinstance(prompt, StringPromptValue):
             return StringPromptValue(text="\n".join(message.text for message in released))
         return ChatPromptValue(messages=released)
@@ -221,20 +242,60 @@ def _read_prompt(prompt: PromptValue, scope: Scope) -> Reading:
 
 
 def _read_sequence(values: Any, scope: Scope) -> Reading:
-    if values and all(map(_is_message_like, values)):
-        return _read_message_list(values, convert_to_messages(values), scope)
-    if isinstance(values, tuple) and _is_message_like(values):
-        return _read_message_list([values], convert_to_messages([values]), scope)
+    if isinstance(values, tuple) and (single := _messages_in([values])):
+        return _read_one_message(values, single, scope)
+    if isinstance(values, list | tuple) and (messages := _messages_in(values)):
+        return _read_message_list(values, messages, scope)
     kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(values, kind))
     return _together(values, [read(value, scope) for value in values], kind)
 
 
+def _messages_in(values: Sequence[Any]) -> list[BaseMessage]:
+    """`values` as messages, if every one of them is a message and nothing else; otherwise none."""
+    if not all(map(_is_message_like, values)):
+        return []
+    try:
+        return convert_to_messages(values)
+    except (ValueError, TypeError, LookupError):  # no message after all: every text in it is judged by itself
+        return []
+
+
 def _is_message_like(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return "role" in value and "content" in value
+    """A message, `(role, text)`, or a dictionary that holds nothing beside what is read of a message."""
+    if isinstance(value, dict):
+        role, content = value.get("role"), value.get("content")
+        keys = _KEYS_BY_ROLE.get(role.lower(), frozenset()) if isinstance(role, str) else frozenset()
+        return "content" in value and (content is None or isinstance(content, str | list)) and value.keys() <= keys
     if isinstance(value, tuple):
-        return len(value) == 2 and isinstance(value[0], str) and value[0].lower() in _MESSAGE_ROLES
+        return len(value) == 2 and isinstance(value[0], str) and value[0].lower() in _KEYS_BY_ROLE
     return isinstance(value, BaseMessage)
+
+
+def _read_one_message(original: Any, messages: Sequence[BaseMessage], scope: Scope) -> Reading:
+    inner = _read_message(messages[0], scope)
+    return Reading(inner.items, lambda decisions: _like(original, messages[0], inner.released(decisions)))
+
+
+def _like(original: Any, read_as: BaseMessage, released: Any) -> Any:
+    """`released` in the form of the `original` that was read as a message: a dictionary or a tuple."""
+    if released is read_as or released is DROPPED:
+        return original if released is read_as else DROPPED
+    if isinstance(original, dict):
+        return _message_dict(original, read_as, released)
+    return (role_of(released), released.text) if isinstance(original, tuple) else released
+
+
+def _message_dict(original: dict[str, Any], read_as: BaseMessage, released: BaseMessage) -> dict[str, Any]:
+    if role_of(released) != role_of(read_as):
+        return {"role": role_of(released), "content": released.content}
+    kept = {"role", "id", "tool_call_id", *released.additional_kwargs}
+    message = {key: value for key, value in original.items() if key in kept} | {"content": released.content}
+    if released.name:
+        message["name"] = released.name
+    if calls := getattr(released, "tool_calls", []):
+        pairs = zip(original["tool_calls"], getattr(read_as, "tool_calls", []), strict=True)
+        message["tool_calls"] = [call for call, as_read in pairs if as_read in calls]
+    return message
 
 
 def _read_message_list(original: Any, messages: Sequence[BaseMessage], scope: Scope) -> Reading:
@@ -242,56 +303,72 @@ def _read_message_list(original: Any, messages: Sequence[BaseMessage], scope: Sc
     readings = _read_messages(messages, scope)
 
     def release(decisions: Sequence[Decision]) -> Any:
-        slices = _slices(readings, decisions)
-        if all(decision.passes for decision in decisions):
+        if _all_pass(decisions):
             return original
-        released = [reading.released(own) for reading, own in zip(readings, slices, strict=True)]
-        stop = stopping(decisions)
         kept = [
-            message
-            for message, own in zip(released, slices, strict=True)
-            if message is not DROPPED and not stopping(own)
+            _like(form, message, reading.released(own))
+            for form, message, reading, own in zip(
+                original, messages, readings, _slices(readings, decisions), strict=True
+            )
+            if not stopping(own)
         ]
-        return [*kept, refusal_message(scope.policy.refusal, stop, like=None)] if stop else kept
+        kept = [message for message in kept if message is not DROPPED]
+        if stop := stopping(decisions):
+            kept.append(_like(original[-1], messages[-1], refusal_message(scope.policy.refusal, stop, like=None)))
+        return type(original)(kept) if kept else DROPPED
 
     return Reading(tuple(item for reading in readings for item in reading.items), release)
 
 
-def _read_mapping(mapping: Mapping[str, Any], scope: Scope) -> Reading:
-    if _is_message_like(mapping):
-        return _read_message_list(mapping, convert_to_messages([dict(mapping)]), scope)
-    if {"name", "args"} <= mapping.keys() and mapping.get("type", "tool_call") == "tool_call":
+def _read_mapping(mapping: Mapping[Any, Any], scope: Scope) -> Reading:
+    if scope.keys is not None:
+        if missing := scope.keys - mapping.keys():
+            raise KeyError(f"input_key names {sorted(missing)}, which the input does not have")
+    elif messages := _messages_in([mapping]):
+        return _read_one_message(mapping, messages, scope)
+    elif {"name", "args"} <= mapping.keys() <= _TOOL_CALL_KEYS and mapping.get("type", "tool_call") == "tool_call":
         return _read_tool_call(mapping, scope)
-    keys = [key for key in mapping if scope.keys is None or key in scope.keys]
-    if scope.keys is not None and (missing := scope.keys - mapping.keys()):
-        raise KeyError(f"input_key names {sorted(missing)}, which the input does not have")
     inner = dataclasses.replace(scope, keys=None)
-    readings = [_read_entry(key, mapping[key], inner) for key in keys]
+    keys = [key for key in mapping if scope.keys is None or key in scope.keys]
+    wordy = [
+        key for key in keys if scope.keys is None and not is_name(key)
+    ]  # a model that writes JSON writes its keys too
+    readings = [_read_entry(key, mapping[key], inner) for key in keys] + [read(key, inner) for key in wordy]
 
     def rebuilt(released: list[Any]) -> Any:
-        changed = dict(zip(keys, released, strict=True))
-        entries = {key: changed.get(key, mapping[key]) for key in mapping}
-        return {key: value for key, value in entries.items() if value is not DROPPED}
+        changed = dict(zip(keys, released, strict=False))
+        names = dict(zip(wordy, released[len(keys) :], strict=True))
+        entries = [(names.get(key, key), changed.get(key, value)) for key, value in mapping.items()]
+        return {key: value for key, value in entries if key is not DROPPED and value is not DROPPED}
 
     return _together(mapping, readings, rebuilt, keep_dropped=True)
 
 
 def _read_tool_call(call: Mapping[str, Any], scope: Scope) -> Reading:
+    """A tool call. Without its arguments it is no call any more: what is redacted is dropped."""
     inner = _read_text(tool_call_text(call), dataclasses.replace(scope, point=Point.TOOL_CALL))
-    text = inner.items[0].conversation.judged.content
 
     def release(decisions: Sequence[Decision]) -> Any:
-        released = inner.released(decisions)
-        return call if released == text else released
+        if _all_pass(decisions):
+            return call
+        if not stopping(decisions):
+            return DROPPED
+        # Never a string or a dictionary: a tool that comes next would run with it.
+        return ToolMessage(
+            content=scope.policy.refusal,
+            name=call["name"] if is_name(call["name"]) else None,
+            tool_call_id=call.get("id") or "",
+            status="error",
+        )
 
     return Reading(inner.items, release)
 
 
-def _read_entry(key: str, value: Any, scope: Scope) -> Reading:
+def _read_entry(key: Any, value: Any, scope: Scope) -> Reading:
     try:
         return read(value, scope)
     except TypeError as error:
-        raise TypeError(f"{key!r}: {error}") from None
+        raise TypeError(f"{key if is_name(key) else 'an entry'!r}: {error}") from None
 
 
 def _read_object(value: Any, scope: Scope) -> Reading:
@@ -299,6 +376,8 @@ def _read_object(value: Any, scope: Scope) -> Reading:
     if isinstance(value, BaseModel):
         entries = {name: getattr(value, name) for name in type(value).model_fields}
         entries |= value.model_extra or {}
+    elif isinstance(value, tuple):
+        entries = dict(zip(value._fields, value, strict=True))  # type: ignore[attr-defined]  # a named tuple
     else:
         entries = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     inner = _read_mapping(entries, scope)
@@ -307,12 +386,24 @@ def _read_object(value: Any, scope: Scope) -> Reading:
         released = inner.released(decisions)
         if released is entries:
             return value
+        if not isinstance(released, dict):  # an object that looks like a message or a tool call
+            return released
         changed = {name: released.get(name) for name in entries if released.get(name) is not entries[name]}
-        return (
-            value.model_copy(update=changed) if isinstance(value, BaseModel) else dataclasses.replace(value, **changed)
-        )
+        return _changed(value, changed)
 
     return Reading(inner.items, release)
+
+
+def _changed(value: Any, entries: Mapping[str, Any]) -> Any:
+    """A copy of an object with other entries; nothing of it is run or checked again."""
+    if isinstance(value, BaseModel):
+        return value.model_copy(update=entries)
+    if isinstance(value, tuple):
+        return value._replace(**entries)  # type: ignore[attr-defined]  # a named tuple
+    other = copy.copy(value)
+    for name, entry in entries.items():
+        object.__setattr__(other, name, entry)
+    return other
 
 
 def _together(
@@ -321,7 +412,7 @@ def _together(
     """The reading of a container from those of its parts."""
 
     def release(decisions: Sequence[Decision]) -> Any:
-        if all(decision.passes for decision in decisions):
+        if _all_pass(decisions):
             return original
         slices = _slices(readings, decisions)
         released = [reading.released(own) for reading, own in zip(readings, slices, strict=True)]

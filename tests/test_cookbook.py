@@ -1,0 +1,36 @@
+"""Each recipe in the cookbook runs, offline, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RECIPES = sorted((ROOT / "cookbook").glob("*.py"))
+# What a reader of the recipe should see.
+SAYS = {
+    "guarded_chain": ["Flour, water, salt and time.", "Let us talk about bread instead.", "block at prompt (Unsafe"],
+    "guarded_retrieval": ["reached the prompt: ['hours.txt', 'hours.txt']", "It opens at nine.", "can't help"],
+    "guard_on_a_server": ["Unsafe", "Safe"],
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipe_runs_and_says_what_it_should(recipe: Path) -> None:
+    environment = {**os.environ, "PYTHONWARNINGS": "error,ignore::UserWarning", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(recipe)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=ROOT,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for words in SAYS[recipe.stem]:
+        assert words in done.stdout

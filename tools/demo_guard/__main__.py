@@ -1,0 +1,62 @@
+"""Trains both demo checkpoints and exports them into the package: ``python -m tools.demo_guard``."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from pathlib import Path
+
+from .evaluate import WEIGHTS
+from .export import export
+from .lexicon import load
+from .tokenizer import train_tokenizer
+from .train import Recipe, train
+
+VOCABULARY = 3584
+RECIPES = {
+    "bare": Recipe(steps=2400, batch=96, average_decay=0.995),
+    "gen": Recipe(steps=1400, learning_rate=1.5e-3),
+    "stream": Recipe(steps=1400, learning_rate=1.5e-3),
+}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--target", type=Path, default=WEIGHTS, help="where the checkpoints go")
+    parser.add_argument("--work", type=Path, help="where intermediate files go (default: a temporary folder)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        build(work, arguments.target)
+
+
+def build(work: Path, target: Path) -> None:
+    """Trains the tokenizer, the common first stage, then both models side by side, and exports them."""
+    started = time.time()
+    tokenizer_file = work / "tokenizer.json"
+    train_tokenizer(load(), VOCABULARY, seed=1).save(str(tokenizer_file))
+    weights = {kind: work / f"{kind}.pt" for kind in RECIPES}
+    train("bare", tokenizer_file, RECIPES["bare"], weights["bare"])
+    context = multiprocessing.get_context("spawn")
+    runs = [
+        context.Process(
+            target=train, args=(kind, tokenizer_file, RECIPES[kind], weights[kind], weights["bare"])
+        )
+        for kind in ("gen", "stream")
+    ]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    if any(run.exitcode for run in runs):
+        raise SystemExit("a training run failed")
+    size = export(tokenizer_file, weights["gen"], weights["stream"], target)
+    print(f"exported {size:,} bytes to {target} after {time.time() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
