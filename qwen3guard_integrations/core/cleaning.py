@@ -21,7 +21,7 @@ _INVISIBLE: Final = re.compile(
 _TAG: Final = re.compile("[\U000e0000-\U000e007f]")
 _STACKED_MARKS: Final = re.compile(r"(?<=[A-Za-z])[\u0300-\u036f\u0489\u20d0-\u20f0]{2,}|[\u0334-\u0338\u20d0-\u20f0]")
 _PICTURE: Final = "[\u2190-\u2bff\u3030\u303d\U0001f000-\U0001faff]"
-_SIGN: Final = r"[ .\-_*~|/\\+·•'`]"
+_SIGN: Final = r"(?:[ \n.\-_*~|/\\+·•'`]| {2,3})"
 # One letter, the same sign, one letter, ...; or letters with any pictures between them.
 _SPELLED_OUT: Final = re.compile(
     rf"(?<![^\W_])[^\W_](?:(?:({_SIGN})[^\W_](?:\1[^\W_])+)|(?:[ ]?{_PICTURE}+[ ]?[^\W_]){{2,}})(?![^\W_])"

@@ -71,8 +71,13 @@ class Decision(Value):
 
     @property
     def category_names(self) -> str:
-        """The categories of the verdict, separated by commas; an empty string when there are none."""
-        return ", ".join((*self.verdict.categories, *self.verdict.other_categories)) if self.verdict else ""
+        """The categories of the verdict, separated by commas; an empty string when there are none.
+
+        Names that are none of the nine appear as "other": a guard that babbles may have them from the text.
+        """
+        if self.verdict is None:
+            return ""
+        return ", ".join((*self.verdict.categories, *(["other"] if self.verdict.other_categories else [])))
 
     @property
     def summary(self) -> str:

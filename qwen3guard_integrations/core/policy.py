@@ -149,6 +149,10 @@ class Policy(PointRule):
         ]
         return [rule for rule in rules if rule is not None]
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """This policy with other settings, checked and resolved anew (pydantic's own copy would keep the old table)."""
+        return type(self).model_validate({**dict(self), **(update or {})})
+
     def judges(self, point: Point) -> bool:
         """Whether texts at `point` are judged: False where every action is "allow"."""
         return point in self._judged

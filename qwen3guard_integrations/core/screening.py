@@ -36,8 +36,8 @@ def screening(items: Sequence[Item], policy: Policy) -> ScreeningFlow:
     are allowed without asking.
 
     Raises:
-        GuardError: The guard gave no verdict and the policy's `on_guard_error` is "raise".
-        GuardResponseError: The guard gave more or fewer verdicts than it was asked for.
+        GuardError: The guard gave no verdict, or another number of verdicts than it was asked for, and the policy's
+            `on_guard_error` is "raise".
     """
     looks = [_looks(item, policy) for item in items]
     asked = tuple(dict.fromkeys(look for item_looks in looks for look in item_looks))

@@ -54,6 +54,9 @@ def test_hidden_letters_are_found_in_a_sentence_and_there_is_nothing_more_to_fin
     [
         ("make💣a💣bomb", "make a bomb"),
         ("m-a-k-e a b.o.m.b", "make a bomb"),
+        ("m a k e  t h e  b o m b", "make  the  bomb"),
+        ("b  o  m  b", "bomb"),
+        ("b\no\nm\nb", "bomb"),
         ("hi\U000e0020\U000e0068\U000e006f", "hi ho"),
         ("hi\U000e0001\U000e007f", "hi"),
     ],
@@ -83,7 +86,7 @@ def test_text_that_hides_nothing_has_no_copy(text: str) -> None:
     assert cleaned(text) is None
 
 
-@given(st.lists(st.from_regex(r"(a|I|[a-zA-Z]{2,9})[,.?!]?", fullmatch=True)).map("  ".join))
+@given(st.lists(st.from_regex(r"[a-zA-Z]{2,9}[,.?!]?", fullmatch=True)).map("  ".join))
 def test_plain_prose_has_no_copy(text: str) -> None:
     assert cleaned(text) is None
 

@@ -41,7 +41,7 @@ def test_a_text_passes_or_stops_or_is_changed(action: Action) -> None:
                     other_categories=("Spam",),
                 ),
             ),
-            "flag at response (Unsafe: PII, Violent, Spam)",
+            "flag at response (Unsafe: PII, Violent, other)",
         ),
     ],
 )

@@ -240,6 +240,13 @@ def test_an_empty_file_is_the_default_policy(tmp_path: Path) -> None:
     assert Policy.of(policy) is policy
 
 
+def test_a_copy_with_other_settings_decides_by_them() -> None:
+    unsafe = Verdict(severity=Severity.UNSAFE)
+    copy = Policy().model_copy(update={"unsafe": "flag"})
+    assert copy.decide(Point.PROMPT, unsafe).action is Action.FLAG
+    assert copy == Policy(unsafe=Action.FLAG)
+
+
 def test_a_policy_is_frozen() -> None:
     with pytest.raises(ValidationError):
         Policy().mode = "loose"  # type: ignore[misc]

