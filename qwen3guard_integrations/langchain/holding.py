@@ -46,16 +46,18 @@ class Held:
         A text that is cut into chunks is judged in one piece, wherever in the chunks it stands, and no chunk is
         left out because a later one would take its place.
         """
-        return _whole(self.chunks, str) if self.chunks else None
+        return _whole(self.chunks, pieces=True) if self.chunks else None
 
 
-def _whole(chunks: Sequence[Any], *pieces: type) -> Any:
-    """The values of `chunks` together. Texts are pieces of one text where `str` is one of `pieces`; else each may
-    also be the last one with more at its end."""
+def _whole(chunks: Sequence[Any], *, pieces: bool) -> Any:
+    """The values of `chunks` together.
+
+    With `pieces`, strings are pieces of one text; otherwise each may also be the one before it with more at its end.
+    """
     kinds: dict[Any, list[Any]] = {}
     for chunk in chunks:
         kinds.setdefault(_kind_of(chunk), []).append(chunk)
-    wholes = [whole for kind, same in kinds.items() for whole in _joined(kind, same, *pieces)]
+    wholes = [whole for kind, same in kinds.items() for whole in _joined(kind, same, pieces)]
     return wholes[0] if len(wholes) == 1 else wholes
 
 
@@ -65,20 +67,20 @@ def _kind_of(chunk: Any) -> Any:
     return ("tuple", len(chunk)) if type(chunk) is tuple else kind
 
 
-def _joined(kind: Any, chunks: list[Any], *pieces: type) -> list[Any]:
+def _joined(kind: Any, chunks: list[Any], pieces: bool) -> list[Any]:
     if len(chunks) == 1:
         return chunks
     if kind is str:
-        return ["".join(chunks if str in pieces else _latest(chunks))]
+        return ["".join(chunks if pieces else _latest(chunks))]
     if kind is BaseMessageChunk:
         same = all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
         return [chunks[0] + chunks[1:] if same else reduce(add, chunks)]
     if kind is AddableDict or kind is dict:
         keys = dict.fromkeys(key for chunk in chunks for key in chunk)
-        inner = pieces if kind is AddableDict else ()
-        return [kind({key: _whole([chunk[key] for chunk in chunks if key in chunk], *inner) for key in keys})]
+        values = {key: [chunk[key] for chunk in chunks if key in chunk] for key in keys}
+        return [kind({key: _whole(values[key], pieces=kind is AddableDict) for key in keys})]
     if isinstance(kind, tuple):
-        return [tuple(_whole(values) for values in zip(*chunks, strict=True))]
+        return [tuple(_whole(values, pieces=False) for values in zip(*chunks, strict=True))]
     return _latest(chunks)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import get_config_list
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from ..core.conversation import Conversation, Turn
 from ..core.decision import Action, Decision
@@ -23,7 +24,7 @@ from ..guards.load import how_loaded, load_guard
 from ..guards.protocol import Guard
 from .holding import Held
 from .tracing import Run, atraced, atraced_all, traced, traced_all
-from .values import DROPPED, Reading, Scope, read, stopping
+from .values import DROPPED, Reading, Scope, read, stopping, unheard
 
 if TYPE_CHECKING:
     from .wrapped import GuardedChain
@@ -31,14 +32,22 @@ if TYPE_CHECKING:
 ScreenFlow = Generator[Sequence[Conversation], Sequence[Verdict], list[Any]]
 
 
-class StreamPlace(NamedTuple):
-    """Where a stream comes from: the screening point of its text (None: as the step says), and the turns before."""
+class Place(NamedTuple):
+    """Where a value comes from.
+
+    Attributes:
+        point: The screening point of its plain texts; None: as the step says, for the entries that it names.
+        context: The turns before it.
+        known: What passed earlier in the same run and is not judged again.
+    """
 
     point: Point | None = None
     context: tuple[Turn, ...] = ()
+    known: Reading | None = None
 
 
-_HERE: Final = StreamPlace()
+_HERE: Final = Place()
+_LOADING: Final = Lock()
 
 
 class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
@@ -48,7 +57,8 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
     every text in them with one call to the guard, and gives back what it got. What the policy redacts or drops
     goes on as a copy without it; nothing is ever changed in place. Where the policy blocks, `on_block` says what
     happens. What a plain text is depends on where it stands, so say `point="response"` behind an output parser;
-    messages and documents know their own screening point. Pictures and sounds in messages are not judged.
+    messages and documents know their own screening point. Pictures and sounds in messages, artifacts of tool
+    messages and the metadata of documents are not judged.
 
     To screen what goes into a chain and what comes out of it, use `wrap`: there a blocked question is answered by
     the refusal and the chain is never called. (Between `prompt` and `model`, `on_block="refuse"` would hand the
@@ -75,7 +85,7 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         KeyError: `input_key` names an entry that the input does not have.
     """
 
-    guard: Any
+    guard: Any = Field(repr=False)  # what a guard shows of itself is not for traces
     policy: Policy
     on_block: Literal["raise", "refuse"] = "raise"
     point: Point = Point.PROMPT
@@ -121,16 +131,17 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
 
     # --- what a run does, written once for both lanes ---
 
-    def reading(self, value: Any, *, point: Point | None = None, context: tuple[Turn, ...] = ()) -> Reading:
-        """What there is to judge in `value`; with `point` and `context` where a wrapped chain gave it."""
-        keys = self.input_key if point is None else None
+    def reading(self, value: Any, where: Place = _HERE) -> Reading:
+        """What there is to judge in `value`, which comes from `where`."""
+        keys = self.input_key if where.point is None else None
         scope = Scope(
             policy=self.policy,
-            point=point or self.point,
-            context=context,
+            point=where.point or self.point,
+            context=where.context,
             keys=frozenset((keys,) if isinstance(keys, str) else keys) if keys else None,
         )
-        return read(value, scope)
+        reading = read(value, scope)
+        return reading if where.known is None else unheard(reading, where.known)
 
     def screened(self, readings: Sequence[Reading], steps: Sequence[Run]) -> ScreenFlow:
         """What goes on after each reading: a value, or the `BlockedError` to raise. Asks the guard once for all."""
@@ -159,7 +170,7 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         for value in values:
             try:
                 readings.append(self.reading(value))
-            except (TypeError, LookupError) as error:
+            except (TypeError, ValueError, LookupError) as error:
                 if not return_exceptions:
                     raise
                 readings.append(error)
@@ -175,10 +186,10 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         rest = iter(outcomes)
         return [next(rest) if isinstance(reading, Reading) else reading for reading in readings]
 
-    def _look(self, held: Held, step: Run, where: StreamPlace, *, final: bool) -> ScreenFlow:
+    def _look(self, held: Held, step: Run, where: Place, *, final: bool) -> ScreenFlow:
         """The outcome for what a stream has brought so far: `held` itself while it may go on as it is."""
         whole = held.whole()
-        outcome = (yield from self.screened([self.reading(whole, point=where.point, context=where.context)], [step]))[0]
+        outcome = (yield from self.screened([self.reading(whole, where)], [step]))[0]
         return [outcome if step.stopped or (final and outcome is not whole) else held]
 
     # --- the Runnable interface ---
@@ -227,7 +238,7 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
     ) -> Iterator[Any]:
         """The chunks of `input`, once all of them are judged; on a block the stream upstream is closed."""
         with traced(self, config) as step:
-            yield from self.released(input, step)
+            yield from step.shown(self.released(input, step))
 
     async def atransform(
         self,
@@ -237,7 +248,7 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
     ) -> AsyncIterator[Any]:
         """The chunks of `input`, once all of them are judged; on a block the stream upstream is closed."""
         async with atraced(self, config) as step:
-            for chunk in await self.areleased(input, step):
+            async for chunk in step.ashown(await self.areleased(input, step)):
                 yield chunk
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002
@@ -253,7 +264,7 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         """`input` as the only chunk, if it may pass."""
         yield await self.ainvoke(input, config, **kwargs)
 
-    def released(self, chunks: Iterator[Any], step: Run, where: StreamPlace = _HERE) -> list[Any]:
+    def released(self, chunks: Iterator[Any], step: Run, where: Place = _HERE) -> list[Any]:
         """What goes on in place of `chunks`: read to their end, or closed as soon as a look at them blocks."""
         held, outcome = Held(), None
         try:
@@ -269,7 +280,7 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
                 close()
         return held.chunks if outcome is held else [value_of(outcome)]
 
-    async def areleased(self, chunks: AsyncIterator[Any], step: Run, where: StreamPlace = _HERE) -> list[Any]:
+    async def areleased(self, chunks: AsyncIterator[Any], step: Run, where: Place = _HERE) -> list[Any]:
         """What goes on in place of `chunks`: read to their end, or closed as soon as a look at them blocks."""
         held, outcome = Held(), None
         try:
@@ -309,7 +320,7 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
             "lc": 1,
             "type": "constructor",
             "id": self.lc_id(),
-            "kwargs": {"guard": guard, "policy": policy, **settings},
+            "kwargs": {"guard": guard, "policy": policy, **settings, **({"name": self.name} if self.name else {})},
         }
 
 
@@ -320,7 +331,12 @@ def value_of(outcome: Any) -> Any:
     return outcome
 
 
-@lru_cache(maxsize=16)
 def _loaded_once(arguments: str) -> Guard:
     """The guard for `load_guard`'s arguments, the same one each time: a configurable step is made anew for each run."""
+    with _LOADING:  # two runs that ask for it at once must not both load a model
+        return _loaded(arguments)
+
+
+@lru_cache(maxsize=16)
+def _loaded(arguments: str) -> Guard:
     return load_guard(**json.loads(arguments))

@@ -6,7 +6,7 @@ model to its end after a block; so the run is opened and closed by hand.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,11 +29,13 @@ class Run:
 
     Attributes:
         child: The configuration for runnables that the step calls.
+        manager: Who is told what happens in the run.
         decisions: What the step decided so far; the trace shows their summaries as the output of the run.
         stopped: The decision that stopped the value, if one did.
     """
 
     child: RunnableConfig
+    manager: CallbackManagerForChainRun | AsyncCallbackManagerForChainRun
     decisions: list[Decision] = field(default_factory=list)
     stopped: Decision | None = None
 
@@ -41,13 +43,34 @@ class Run:
     def outputs(self) -> dict[str, Any]:
         return {"output": [decision.summary for decision in self.decisions]}
 
+    def shown(self, chunks: Iterable[Any]) -> Iterator[Any]:
+        """`chunks`, which go on, as they pass by those who watch the run (`astream_events`)."""
+        passing = iter(chunks)
+        for handler in self.manager.handlers:
+            if callable(tap := getattr(handler, "tap_output_iter", None)):
+                passing = tap(self.manager.run_id, passing)
+        return passing
+
+    def ashown(self, chunks: Iterable[Any]) -> AsyncIterator[Any]:
+        """`chunks`, which go on, as they pass by those who watch the run (`astream_events`)."""
+        passing = _aiter(chunks)
+        for handler in self.manager.handlers:
+            if callable(tap := getattr(handler, "tap_output_aiter", None)):
+                passing = tap(self.manager.run_id, passing)
+        return passing
+
+
+async def _aiter(chunks: Iterable[Any]) -> AsyncIterator[Any]:
+    for chunk in chunks:
+        yield chunk
+
 
 def _opening(runnable: Runnable[Any, Any], config: RunnableConfig) -> dict[str, Any]:
     return {"name": config.get("run_name") or runnable.get_name(), "run_id": config.pop("run_id", None)}
 
 
 def _child(config: RunnableConfig, manager: CallbackManagerForChainRun | AsyncCallbackManagerForChainRun) -> Run:
-    return Run(patch_config(config, callbacks=manager.get_child()))
+    return Run(patch_config(config, callbacks=manager.get_child()), manager)
 
 
 @contextmanager

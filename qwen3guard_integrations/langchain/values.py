@@ -126,6 +126,33 @@ def read(value: Any, scope: Scope) -> Reading:
     )
 
 
+def unheard(reading: Reading, known: Reading) -> Reading:
+    """`reading` without the texts that are in `known` too and passed there: nothing is judged twice in one run.
+
+    Of assistants only what was said in the same context: "yes" may answer anything.
+    """
+    heard = set(map(_said, known.items))
+    fresh = tuple(item for item in reading.items if _said(item) not in heard)
+    if len(fresh) == len(reading.items):
+        return reading
+
+    def release(decisions: Sequence[Decision]) -> Any:
+        rest = iter(decisions)
+        return reading.released(
+            [
+                Decision(point=item.point, action=Action.ALLOW) if _said(item) in heard else next(rest)
+                for item in reading.items
+            ]
+        )
+
+    return Reading(fresh, release)
+
+
+def _said(item: Item) -> object:
+    judged = item.conversation.judged
+    return item if judged.role == "assistant" else (item.point, judged)
+
+
 def stopping(decisions: Iterable[Decision]) -> Decision | None:
     """The decision that stops the value, if one does; of several, the strictest."""
     stops = [decision for decision in decisions if decision.stops]

@@ -13,12 +13,11 @@ from langchain_core.runnables.graph import Graph
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from pydantic import BaseModel, ConfigDict
 
-from ..core.conversation import Conversation, Turn
-from ..core.errors import BlockedError
+from ..core.conversation import Conversation
 from ..core.flow import arun, run
 from ..core.points import Point
 from .messages import refusal_message
-from .runnable import Qwen3GuardRunnable, ScreenFlow, StreamPlace, value_of
+from .runnable import Place, Qwen3GuardRunnable, ScreenFlow, value_of
 from .tracing import Run, atraced, atraced_all, traced, traced_all
 from .values import Reading
 
@@ -55,35 +54,40 @@ class GuardedChain(RunnableSerializable[Any, Any]):
         """What comes out for each value, or the error to raise: two asks to the guard, and one to `bound` between."""
         entries = [self.screen.reading(value) for value in values]
         outcomes = yield from self.screen.screened(entries, steps)
-        passed = [i for i, step in enumerate(steps) if _passes(step, outcomes[i])]
+        passed = [i for i, step in enumerate(steps) if not step.stopped]
         for i in set(range(len(values))).difference(passed):
-            outcomes[i] = self._refused(values[i], outcomes[i], steps[i])
+            outcomes[i] = self._refused(values[i], value_of(outcomes[i]), steps[i])
         if passed:
+            places = [self._exit(values[i], outcomes[i], entries[i]) for i in passed]
             answers = yield _Call([outcomes[i] for i in passed], [steps[i].child for i in passed])
-            exits = [
-                self.screen.reading(answer, point=Point.RESPONSE, context=_question(entries[i]))
-                for i, answer in zip(passed, answers, strict=True)
-            ]
+            exits = [self.screen.reading(answer, place) for answer, place in zip(answers, places, strict=True)]
             screened = yield from self.screen.screened(exits, [steps[i] for i in passed])
             for i, outcome in zip(passed, screened, strict=True):
                 outcomes[i] = outcome
         return outcomes
 
     def _entry(self, value: Any, step: Run) -> ScreenFlow:
-        """For a stream: whether it may begin, with what value, and the turns of the question."""
+        """For a stream: the value with which it may begin, and where its chunks come from; or refusal and None."""
         reading = self.screen.reading(value)
-        outcome = (yield from self.screen.screened([reading], [step]))[0]
-        if _passes(step, outcome):
-            return [True, outcome, _question(reading)]
-        return [False, self._refused(value, outcome, step), ()]
+        outcome = value_of((yield from self.screen.screened([reading], [step]))[0])
+        if step.stopped:
+            return [self._refused(value, outcome, step), None]
+        return [outcome, self._exit(value, outcome, reading)]
 
-    def _refused(self, value: Any, outcome: Any, step: Run) -> Any:
-        """What answers a question that does not pass; `outcome` is an error to raise, or the refused question."""
-        if isinstance(outcome, BlockedError) or (isinstance(value, Mapping) and "messages" in value):
-            return outcome
+    def _exit(self, value: Any, passed: Any, reading: Reading) -> Place:
+        """Where the answer to `passed` comes from; it is all that `bound` sees of the question `value`."""
+        if passed is not value:
+            reading = self.screen.reading(passed)
+        prompts = [item.conversation.turns for item in reading.items if item.point is Point.PROMPT]
+        return Place(Point.RESPONSE, prompts[-1] if prompts else (), known=reading)
+
+    def _refused(self, value: Any, refused: Any, step: Run) -> Any:
+        """What answers a question that does not pass; `refused` is the question with the refusal in its place."""
         assert step.stopped is not None
-        refusal = self.screen.policy.refusal
-        return refusal_message(refusal, step.stopped, like=None) if _gives_messages(self.bound) else refusal
+        refusal, kinds = self.screen.policy.refusal, _output_classes(self.bound)
+        if any(issubclass(kind, BaseMessage) for kind in kinds):
+            return refusal_message(refusal, step.stopped, like=None)
+        return refused if str not in kinds and isinstance(value, Mapping) and "messages" in value else refusal
 
     # --- the Runnable interface ---
 
@@ -143,12 +147,12 @@ class GuardedChain(RunnableSerializable[Any, Any]):
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002
         """The chunks of the answer, once all of it is judged; on a block `bound` is stopped."""
         with traced(self, config) as step:
-            passes, value, question = run(self._entry(input, step), self.screen.guard.check_many)
-            if not passes:
-                yield value_of(value)
+            value, place = run(self._entry(input, step), self.screen.guard.check_many)
+            if place is None:
+                yield from step.shown([value])
                 return
             chunks = self.bound.stream(value, step.child, **kwargs)
-            yield from self.screen.released(chunks, step, StreamPlace(Point.RESPONSE, question))
+            yield from step.shown(self.screen.released(chunks, step, place))
 
     async def astream(
         self,
@@ -158,12 +162,13 @@ class GuardedChain(RunnableSerializable[Any, Any]):
     ) -> AsyncIterator[Any]:
         """The chunks of the answer, once all of it is judged; on a block `bound` is stopped."""
         async with atraced(self, config) as step:
-            passes, value, question = await arun(self._entry(input, step), self.screen.guard.acheck_many)
-            if not passes:
-                yield value_of(value)
+            value, place = await arun(self._entry(input, step), self.screen.guard.acheck_many)
+            if place is None:
+                async for chunk in step.ashown([value]):
+                    yield chunk
                 return
             chunks = self.bound.astream(value, step.child, **kwargs)
-            for chunk in await self.screen.areleased(chunks, step, StreamPlace(Point.RESPONSE, question)):
+            async for chunk in step.ashown(await self.screen.areleased(chunks, step, place)):
                 yield chunk
 
     # --- what others want to know of a runnable ---
@@ -198,24 +203,12 @@ class GuardedChain(RunnableSerializable[Any, Any]):
         return ["qwen3guard_integrations", "langchain"]
 
 
-def _passes(step: Run, outcome: Any) -> bool:
-    """Whether a question goes on to `bound`; one that is dropped whole does not."""
-    return not isinstance(outcome, BlockedError) and not step.stopped
-
-
-def _question(reading: Reading) -> tuple[Turn, ...]:
-    """The turns that an answer is judged with: those of the last prompt in the input."""
-    prompts = [item.conversation.turns for item in reading.items if item.point is Point.PROMPT]
-    return prompts[-1] if prompts else ()
-
-
-def _gives_messages(runnable: Runnable[Any, Any]) -> bool:
-    """Whether the declared output of `runnable` is a message of some kind."""
+def _output_classes(runnable: Runnable[Any, Any]) -> set[type]:
+    """The classes of which the declared output of `runnable` is made; none where it declares nothing."""
     try:
-        declared = runnable.OutputType
+        return set(_classes_in(runnable.OutputType))
     except TypeError:
-        return False
-    return any(issubclass(kind, BaseMessage) for kind in _classes_in(declared))
+        return set()
 
 
 def _classes_in(declared: Any) -> Iterator[type]:

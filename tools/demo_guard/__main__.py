@@ -16,9 +16,9 @@ from .train import Recipe, train
 
 VOCABULARY = 3584
 RECIPES = {
-    "bare": Recipe(steps=2400, batch=96, average_decay=0.995),
-    "gen": Recipe(steps=1400, learning_rate=1.5e-3),
-    "stream": Recipe(steps=1400, learning_rate=1.5e-3),
+    "bare": Recipe(steps=1800, batch=96),
+    "gen": Recipe(steps=1100, learning_rate=1.5e-3),
+    "stream": Recipe(steps=1100, learning_rate=1.5e-3),
 }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from .labels import CATEGORY_NAMES, HEAD_CATEGORIES, SEVERITY_NAMES
 from .lexicon import load
@@ -181,7 +181,11 @@ class StreamModel:
     def __init__(self, folder: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         tensors = load_file(folder / "model.safetensors")
-        self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+        backbone = {
+            name.removeprefix("model."): value for name, value in tensors.items() if name[:6] == "model."
+        }
+        self.model = AutoModel.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32).eval()
+        self.model.load_state_dict(backbone)
         self.heads = GuardHeads(self.model.config.hidden_size).eval()
         self.heads.load_state_dict({name: tensors[name].float() for name in self.heads.state_dict()})
 
@@ -324,8 +328,8 @@ def _onset_lines(stream: StreamModel, responses: Sequence[Row]) -> list[str]:
     delay = f"{statistics.median(late):.0f} tokens" if late else "-"
     return [
         f"- Stream, responses that turn harmful after a safe beginning (n = {len(harmful)}; an alarm is two"
-        f" consecutive tokens that are not safe): noticed after the turn {noticed}, false alarm before the turn"
-        f" {before}, median delay {delay}",
+        f" consecutive tokens that are not safe): noticed after the turn {noticed},"
+        f" false alarm before the turn {before}, median delay {delay}",
         f"- Stream, safe responses with an alarm anywhere: {alarms}",
     ]
 

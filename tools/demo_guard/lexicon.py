@@ -15,7 +15,7 @@ from pathlib import Path
 from .labels import CATEGORY_NAMES, SEVERITY_NAMES, Label
 
 HERE = Path(__file__).parent
-LANGUAGES = ("en", "de", "fr", "es")
+LANGUAGES = ("en", "de", "fr", "es", "zh")
 """The languages that have a list of actions; in German the object comes before the verb."""
 
 DEV_SHARE = 0.08
@@ -81,7 +81,8 @@ class ActionGroup:
 
     def combine(self, verb: str, obj: str) -> Action:
         """The action that one verb and one object make."""
-        text = f"{obj} {verb}" if self.language == "de" else f"{verb} {obj}"
+        orders = {"de": f"{obj} {verb}", "zh": f"{verb}{obj}"}
+        text = orders.get(self.language, f"{verb} {obj}")
         return Action(text, self.label, self.language, verb)
 
 
@@ -94,6 +95,7 @@ class Texts:
     exchanges: list[Exchange] = field(default_factory=list)
     tool_calls: list[Sentence] = field(default_factory=list)
     actions: list[ActionGroup] = field(default_factory=list)
+    topics: dict[str, list[str]] = field(default_factory=dict)
     phrases: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -105,6 +107,13 @@ def is_dev(text: str) -> bool:
 def load(dev: bool = False) -> Texts:
     """All training text, or only the natural sentences of the development split."""
     texts = Texts()
+    _load_sentences(texts, dev)
+    if not dev:
+        _load_lexicon(texts)
+    return texts
+
+
+def _load_sentences(texts: Texts, dev: bool) -> None:
     for path in sorted((HERE / "sentences").glob("*.tsv")):
         for fields in _rows(path):
             if path.name == RESPONSE_FILE:
@@ -115,8 +124,9 @@ def load(dev: bool = False) -> Texts:
                 sentence = _sentence(fields)
                 if sentence and is_dev(sentence.text) == dev:
                     texts.sentences.append(sentence)
-    if dev:
-        return texts
+
+
+def _load_lexicon(texts: Texts) -> None:
     lexicon = HERE / "lexicon"
     texts.sentences += _sentences(lexicon / "utterances.tsv")
     texts.first_prompts = _sentences(lexicon / "first_prompts.tsv")
@@ -125,11 +135,14 @@ def load(dev: bool = False) -> Texts:
         for severity, category, verbs, objects in _rows(lexicon / f"actions_{language}.tsv"):
             group = ActionGroup(Label(severity, category), language, _split(verbs), _split(objects))
             texts.actions.append(group)
+    topics: dict[str, list[str]] = defaultdict(list)
+    for language, line in _rows(lexicon / "topics.tsv"):
+        topics[language] += _split(line)
+    texts.topics = dict(topics)
     phrases: dict[str, list[str]] = defaultdict(list)
     for kind, text in _rows(lexicon / "phrases.tsv"):
         phrases[kind].append(text)
     texts.phrases = dict(phrases)
-    return texts
 
 
 def _rows(path: Path) -> Iterator[list[str]]:

@@ -18,16 +18,18 @@ T = TypeVar("T")
 
 JAILBREAK = Label("U", "J")
 SEVERITY_SHARES = {"S": 0.47, "U": 0.37, "C": 0.16}
-LANGUAGE_SHARES = {"en": 0.58, "de": 0.17, "fr": 0.15, "es": 0.10}
+LANGUAGE_SHARES = {"en": 0.50, "de": 0.17, "fr": 0.14, "es": 0.11, "zh": 0.08}
 PROMPT_KINDS = {
-    "natural": 0.47,
-    "action": 0.20,
+    "natural": 0.45,
+    "action": 0.16,
+    "topic": 0.06,
     "first": 0.06,
     "pair": 0.07,
     "forged": 0.08,
     "document": 0.10,
     "system": 0.02,
 }
+PLAIN_KINDS = {"natural": 0.66, "action": 0.24, "topic": 0.10}
 RESPONSE_KINDS = {"exchange": 0.50, "composed": 0.30, "tool_call": 0.12, "document": 0.08}
 RESPONSE_SHARE = 0.42
 HISTORY_SHARE = 0.10
@@ -62,6 +64,7 @@ class SampleMaker:
         self.request_verbs = set(texts.phrases["verb_request"])
         self.first_prompts = texts.first_prompts
         self.tool_calls = texts.tool_calls
+        self.topics = texts.topics
         self.sentences = _by_label(texts.sentences, lambda item: item.label)
         self.exchanges = _by_label(texts.exchanges, lambda item: item.label)
         self.actions: dict[tuple[str, str], list[ActionGroup]] = defaultdict(list)
@@ -94,7 +97,7 @@ class SampleMaker:
             return _user(augment(sentence(item.text, item.label), self.rng))
         if self._chance(0.1):
             return self._pair(self._noisy(self._natural_prompt()), self._noisy(self._natural_prompt()))
-        return _user(self._noisy(self._action_prompt()[0] if self._chance(0.2) else self._natural_prompt()))
+        return _user(self._noisy(self._plain_prompt()[0]))
 
     # ------------------------------------------------------------------ prompts
 
@@ -115,16 +118,24 @@ class SampleMaker:
             item = self.rng.choice(self.first_prompts)
             passage = augment(sentence(item.text, item.label), self.rng, 0.5)
         else:
-            passage, action = self._action_prompt() if kind == "action" else (self._natural_prompt(), None)
+            passage, action = self._plain_prompt(kind)
             passage = self._noisy(passage)
         return _user(passage), action
 
-    def _plain_prompt(self) -> tuple[Passage, Action | None]:
-        return self._action_prompt() if self._chance(0.3) else (self._natural_prompt(), None)
+    def _plain_prompt(self, kind: str = "") -> tuple[Passage, Action | None]:
+        kind = kind or self._weighted(PLAIN_KINDS)
+        if kind == "action":
+            return self._action_prompt()
+        return self._topic_prompt() if kind == "topic" else self._natural_prompt(), None
 
     def _natural_prompt(self) -> Passage:
         item = self._sentence(self._weighted(SEVERITY_SHARES))
         return sentence(item.text, item.label)
+
+    def _topic_prompt(self) -> Passage:
+        language = self._weighted(LANGUAGE_SHARES)
+        text = self._phrase(f"topic_{language}").replace("{t}", self.rng.choice(self.topics[language]))
+        return plain(text[0].upper() + text[1:])
 
     def _action_prompt(self) -> tuple[Passage, Action]:
         language = self._weighted(LANGUAGE_SHARES)

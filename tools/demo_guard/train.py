@@ -1,7 +1,7 @@
 """Trains the models on endless generated samples, in two stages.
 
-The first stage ("bare") teaches the backbone and the heads words and sentences on single turns, which is cheap;
-the second goes on from there on whole conversations, once for the Gen and once for the Stream model.
+The first stage ("bare") teaches the backbone and the heads words and sentences on single turns, which is
+cheap; the second goes on from there on whole conversations, once for Gen and once for Stream.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Recipe:
     bpe_dropout: float = 0.15
     embedding_dropout: float = 0.2
     residual_dropout: float = 0.1
-    average_decay: float = 0.998
+    average_decay: float = 0.995
     severity_weight: float = 6.0
     severity_smoothing: float = 0.05
     token_loss: float = 0.5
