@@ -104,9 +104,7 @@ class Server:
         client._custom_headers = self._headers
         return client
 
-    async def _post(
-        self, channel: _Open, remaining: _Seconds, path: str, body: Mapping[str, Any], /
-    ) -> str | Refusal:
+    async def _post(self, channel: _Open, remaining: _Seconds, path: str, body: Mapping[str, Any], /) -> str | Refusal:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(2),
             retry=retry_if_exception(lambda error: _worth_repeating(error, remaining())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import threading
@@ -9,7 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 Ask = TypeVar("Ask")
 Reply = TypeVar("Reply")
@@ -52,11 +53,27 @@ class BatchingWorker(Generic[Ask, Reply]):
             if self._process != os.getpid():  # first use, or a child process, in which threads do not live on
                 self._process = os.getpid()
                 self._jobs = queue.SimpleQueue()
-                threading.Thread(
+                thread = threading.Thread(
                     target=_work, args=(self._jobs, self._answer, self._most), name=self._name, daemon=True
-                ).start()
-                weakref.finalize(self, self._jobs.put, None)
+                )
+                thread.start()
+                _threads[thread] = self._jobs
+                weakref.finalize(self, self._jobs.put, None).atexit = False
             return self._jobs
+
+
+# The running threads and their queues. A daemon thread that is inside torch when the interpreter goes away aborts the
+# process, so they are ended before.
+_threads: weakref.WeakKeyDictionary[threading.Thread, queue.SimpleQueue[Any]] = weakref.WeakKeyDictionary()
+_GRACE: Final = 5.0  # seconds that a thread gets at exit to finish its batch
+
+
+@atexit.register
+def _end_threads() -> None:
+    for thread, jobs in list(_threads.items()):
+        jobs.put(None)
+        if thread.is_alive():
+            thread.join(_GRACE)
 
 
 def _work(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future
 
@@ -92,3 +94,16 @@ def test_it_works_in_a_forked_child() -> None:
     child.start()
     assert queue.get(timeout=20) == [42]
     child.join(10)
+
+
+def test_the_interpreter_ends_cleanly_while_the_thread_is_at_work() -> None:
+    code = """
+from qwen3guard_integrations import Conversation, load_guard
+guard = load_guard("demo", timeout=0.01)
+try:
+    guard.check_many([Conversation.of_prompt(f"question {n} " * 20) for n in range(200)])
+except Exception as error:
+    print(type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "GuardTimeoutError\n"), done.stderr
