@@ -295,6 +295,8 @@ def refusal_message(text: str, decision: Decision, like: BaseMessage | None) -> 
         id=like.id if isinstance(like, AIMessage) else None,
         response_metadata={
             "finish_reason": "content_filter",
-            "qwen3guard": decision.model_dump(mode="json", exclude_none=True, exclude={"verdict": {"other_categories"}}),
+            "qwen3guard": decision.model_dump(
+                mode="json", exclude_none=True, exclude={"verdict": {"other_categories"}}
+            ),
         },
     )

@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
+from pydantic import Field
 
 from qwen3guard_integrations import Category, Severity, Verdict
 from qwen3guard_integrations.langchain import Qwen3GuardRunnable
@@ -44,9 +45,9 @@ class ChunkModel(BaseChatModel):
     """Streams the given chunks, and counts how many were pulled and whether the stream was closed early."""
 
     chunks: list[Any]
-    pulled: list[Any] = []
-    closed: list[bool] = []
-    calls: list[list[BaseMessage]] = []
+    pulled: list[Any] = Field(default_factory=list)
+    closed: list[bool] = Field(default_factory=list)
+    calls: list[list[BaseMessage]] = Field(default_factory=list)
     error_at: int | None = None
 
     @classmethod

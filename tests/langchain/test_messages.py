@@ -65,7 +65,7 @@ FOUND: list[tuple[str, BaseMessage, Point]] = [
         "broken tool call",
         answer("", invalid_tool_calls=[{"name": "f", "args": "{" + BAD, "id": "1", "error": None}]),
         Point.TOOL_CALL,
-    ),  # fmt: skip
+    ),
     (
         "function call",
         answer("", additional_kwargs={"function_call": {"name": "f", "arguments": f'{{"q": "{BAD}"}}'}}),
@@ -78,7 +78,7 @@ FOUND: list[tuple[str, BaseMessage, Point]] = [
     ),
     (
         "words after the arguments",
-        AIMessageChunk("", tool_call_chunks=[{"name": "f", "args": '{"q": 1} bomb', "id": "1", "index": 0}]),
+        AIMessageChunk(content="", tool_call_chunks=[{"name": "f", "args": '{"q": 1} bomb', "id": "1", "index": 0}]),
         Point.TOOL_CALL,
     ),
     (
@@ -87,7 +87,7 @@ FOUND: list[tuple[str, BaseMessage, Point]] = [
             [{"type": "tool_use", "id": "1", "name": "search", "input": {"query": BAD}}], tool_calls=[tool_call("x")]
         ),
         Point.RESPONSE,
-    ),  # fmt: skip
+    ),
     ("server tool result", answer([{"type": "server_tool_result", "output": [BAD]}]), Point.RESPONSE),
     ("tool output", ToolMessage(BAD, tool_call_id="1"), Point.TOOL_OUTPUT),
     ("tool output block", ToolMessage([{"type": "text", "text": BAD}], tool_call_id="1"), Point.TOOL_OUTPUT),
@@ -177,7 +177,7 @@ def test_parts_fail_one_by_one() -> None:
 
 def test_a_chunk_keeps_the_calls_that_pass() -> None:
     chunk = AIMessageChunk(
-        "",
+        content="",
         tool_call_chunks=[
             {"name": "f", "args": '{"q": "bomb"}', "id": "1", "index": 0},
             {"name": "f", "args": '{"q": "x"}', "id": "2", "index": 1},
@@ -219,6 +219,6 @@ def test_reasoning_alone_is_taken_out_of_blocks() -> None:
 
 
 def test_the_refusal_takes_the_id_of_the_answer() -> None:
-    chunk = AIMessageChunk(BAD, id="7")
+    chunk = AIMessageChunk(content=BAD, id="7")
     refused = screen(on_block="refuse").invoke(chunk)
     assert (type(refused), refused.id) == (AIMessageChunk, "7")

@@ -155,7 +155,7 @@ def stream(lane: Lane, *chunks: Any) -> Any:
 @pytest.mark.parametrize("policy", ["raise", "block"])
 async def test_nothing_passes_without_a_verdict(guard: Any, policy: Any, lane: Lane) -> None:
     results = await everything(lane, screen({"on_guard_error": policy}, guard=guard), "fine")
-    expected = GuardError if policy == "raise" else BlockedError
+    expected: type[Exception] = GuardError if policy == "raise" else BlockedError
     expected = RuntimeError if guard is TROUBLE["broken"] else expected  # no error of ours: never taken for a verdict
     assert [isinstance(result, expected) for result in results] == [True] * 4
 
@@ -236,7 +236,7 @@ async def test_a_block_is_not_retried(lane: Lane) -> None:
 
 
 async def test_a_fallback_does_not_answer_a_blocked_input(lane: Lane) -> None:
-    unguarded = RunnableLambda(lambda text: f"unguarded: {text}")
+    unguarded: Any = RunnableLambda(lambda text: f"unguarded: {text}")
     guarded = screen().with_fallbacks([unguarded], exceptions_to_handle=(GuardError,))
     with pytest.raises(BlockedError):
         await lane(guarded, "invoke", BAD)
@@ -369,7 +369,7 @@ async def test_runs_at_once_never_mix(lane: Lane) -> None:
     """Fifty runs of two shared chains, each with words, a policy and callbacks of its own."""
     guard = FakeGuard({"bomb": VIOLENT}, delay=0.002)
     shared = screen(guard=guard, on_block="refuse").configurable_fields(policy=ConfigurableField(id="policy"))
-    chain = RunnableLambda(lambda text: [HumanMessage(text)]) | shared
+    chain: Any = RunnableLambda(lambda text: [HumanMessage(text)]) | shared
     recorders = [Recorder() for _ in range(50)]
 
     def run(n: int) -> tuple[str, dict[str, Any]]:

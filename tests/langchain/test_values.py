@@ -56,7 +56,7 @@ class Frozen:
 
 class Pair(NamedTuple):
     question: str
-    count: int
+    number: int
 
 
 class Role(BaseModel):
@@ -215,8 +215,6 @@ def test_a_dropped_call_in_a_state_loses_its_entry() -> None:
         (),
         HumanMessage(" "),
         {"n": [1, None]},
-    ]
-    + [
         Document(""),
         RemoveMessage(id="1"),
         HumanMessage([{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]),

@@ -72,11 +72,17 @@ STATE = {"messages": [HumanMessage(BAD)]}
         (ChunkModel.of("x") | StrOutputParser(), BAD, str),
         (RunnableLambda(lambda value: value), BAD, str),
         (ChatPromptTemplate.from_messages([("placeholder", "{messages}")]) | ChunkModel.of("x"), STATE, AIMessage),
-        (ChatPromptTemplate.from_messages([("placeholder", "{messages}")]) | ChunkModel.of("x") | StrOutputParser(), STATE, str),
+        (
+            ChatPromptTemplate.from_messages([("placeholder", "{messages}")]) | ChunkModel.of("x") | StrOutputParser(),
+            STATE,
+            str,
+        ),
         (graph_of(ChunkModel.of("x")), STATE, dict),
     ],
 )
-async def test_a_refused_question_gets_an_answer_of_the_chain_s_kind(bound: Any, value: Any, kind: type, lane: Lane) -> None:
+async def test_a_refused_question_gets_an_answer_of_the_chain_s_kind(
+    bound: Any, value: Any, kind: type, lane: Lane
+) -> None:
     wrapped = screen(on_block="refuse").wrap(bound)
     for answer in (await lane(wrapped, "invoke", value), *await lane(wrapped, "batch", [value, value])):
         assert isinstance(answer, kind)
@@ -149,7 +155,9 @@ async def test_streams_keep_their_chunks(lane: Lane) -> None:
 
 async def test_a_blocked_stream_stops_the_model(lane: Lane) -> None:
     model = ChunkModel.of("a ", "bomb ", *[f"word{n} " for n in range(2000)])
-    assert [chunk.content for chunk in await lane.collect(screen(on_block="refuse").wrap(model), "stream", "x")] == [REFUSAL]
+    assert [chunk.content for chunk in await lane.collect(screen(on_block="refuse").wrap(model), "stream", "x")] == [
+        REFUSAL
+    ]
     gc.collect()
     assert len(model.pulled) < 100
     assert model.closed
@@ -157,7 +165,7 @@ async def test_a_blocked_stream_stops_the_model(lane: Lane) -> None:
 
 async def test_a_blocked_stream_aborts_the_request(lane: Lane) -> None:
     with serving(["a ", "bomb ", *[f"word{n} " for n in range(2000)]]) as server:
-        model = ChatOpenAI(model="m", base_url=server.base_url, api_key="x", max_retries=0)  # type: ignore[arg-type]
+        model = ChatOpenAI(model="m", base_url=server.base_url, api_key="x", max_retries=0)
         with pytest.raises(BlockedError):
             await lane.collect(screen().wrap(model), "stream", "x")
         assert server.done.wait(5)
@@ -260,7 +268,7 @@ def test_nothing_is_changed_by_wrapping() -> None:
     assert (step.model_dump(), chain.model_dump()) == before
     assert wrapped.bound.bound is chain  # type: ignore[attr-defined]
     with pytest.raises(ValidationError):
-        GuardedChain(screen=step, bound="chain")  # type: ignore[arg-type]
+        GuardedChain(screen=step, bound="chain")
 
 
 def test_the_graph_and_the_schemas() -> None:
@@ -289,10 +297,10 @@ async def test_a_cancelled_run_ends_at_once() -> None:
 async def test_messages_and_chunks_come_out_as_they_went_in(lane: Lane) -> None:
     usage: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
     chunks: list[AIMessageChunk] = [
-        AIMessageChunk("a", id="run-7"),
-        AIMessageChunk("", id="run-7", usage_metadata=usage, response_metadata={"model_name": "m"}),
+        AIMessageChunk(content="a", id="run-7"),
+        AIMessageChunk(content="", id="run-7", usage_metadata=usage, response_metadata={"model_name": "m"}),
     ]
-    source = RunnableLambda(lambda _: chunks[0] + chunks[1])
+    source: Any = RunnableLambda(lambda _: chunks[0] + chunks[1])
     plain: list[AnyMessage] = await lane.collect(source, "stream", "x")
     assert [chunk.model_dump() for chunk in await lane.collect(screen().wrap(source), "stream", "x")] == [
         chunk.model_dump() for chunk in plain

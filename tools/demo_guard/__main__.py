@@ -43,9 +43,7 @@ def build(work: Path, target: Path) -> None:
     train("bare", tokenizer_file, RECIPES["bare"], weights["bare"])
     context = multiprocessing.get_context("spawn")
     runs = [
-        context.Process(
-            target=train, args=(kind, tokenizer_file, RECIPES[kind], weights[kind], weights["bare"])
-        )
+        context.Process(target=train, args=(kind, tokenizer_file, RECIPES[kind], weights[kind], weights["bare"]))
         for kind in ("gen", "stream")
     ]
     for run in runs:

@@ -158,9 +158,7 @@ class GenModel:
             texts = [self.tokenizer.apply_chat_template(row.messages(), tokenize=False) for row in batch]
             inputs = self.tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")
             output = self.model.generate(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask)
-            answers = self.tokenizer.batch_decode(
-                output[:, inputs.input_ids.shape[1] :], skip_special_tokens=True
-            )
+            answers = self.tokenizer.batch_decode(output[:, inputs.input_ids.shape[1] :], skip_special_tokens=True)
             judgements += [_parse(row, answer) for row, answer in zip(batch, answers, strict=True)]
         return judgements
 
@@ -170,9 +168,7 @@ def _parse(row: Row, answer: str) -> Judgement:
     if not match or (match["refusal"] is None) != (row.response is None):
         return Judgement(row, None)
     categories = () if match["categories"] == "None" else tuple(match["categories"].split(", "))
-    return Judgement(
-        row, match["severity"], categories, match["refusal"] == "Yes" if match["refusal"] else None
-    )
+    return Judgement(row, match["severity"], categories, match["refusal"] == "Yes" if match["refusal"] else None)
 
 
 class StreamModel:
@@ -181,9 +177,7 @@ class StreamModel:
     def __init__(self, folder: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         tensors = load_file(folder / "model.safetensors")
-        backbone = {
-            name.removeprefix("model."): value for name, value in tensors.items() if name[:6] == "model."
-        }
+        backbone = {name.removeprefix("model."): value for name, value in tensors.items() if name[:6] == "model."}
         self.model = AutoModel.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32).eval()
         self.model.load_state_dict(backbone)
         self.heads = GuardHeads(self.model.config.hidden_size).eval()
@@ -248,9 +242,7 @@ def _row_figures(judgements: Sequence[Judgement]) -> list[str]:
         percent(item.right for item in judgements if item.row.harmful),
         percent(item.right for item in judgements if not item.row.harmful),
         percent(item.severity == item.row.severity for item in judgements),
-        percent(
-            item.row.category in item.categories for item in judgements if item.row.category and item.right
-        ),
+        percent(item.row.category in item.categories for item in judgements if item.row.category and item.right),
     ]
 
 

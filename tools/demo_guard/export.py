@@ -88,9 +88,7 @@ def _guard_fields() -> dict[str, object]:
         "num_query_category": len(categories),
         "response_risk_level_map": risks,
         "query_risk_level_map": risks,
-        "response_category_map": {
-            key: name for key, name in categories.items() if int(key) < RESPONSE_CATEGORIES
-        },
+        "response_category_map": {key: name for key, name in categories.items() if int(key) < RESPONSE_CATEGORIES},
         "query_category_map": categories,
     }
 

@@ -57,9 +57,7 @@ def join(first: Passage, separator: str, second: Passage) -> Passage:
     before = label_of(first)
     if not before.harmful:
         return [*first, Span(separator), *second]
-    carried = [
-        span if _worse(span.label, before) else replace(span, label=before, settle=0.0) for span in second
-    ]
+    carried = [span if _worse(span.label, before) else replace(span, label=before, settle=0.0) for span in second]
     return [*first, Span(separator, before), *carried]
 
 

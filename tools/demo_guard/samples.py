@@ -213,13 +213,9 @@ class SampleMaker:
         kind = self.rng.randrange(3)
         if kind == 0:
             key = self.rng.choice(("content", "text", "result", "page_content", "snippet"))
-            escaped = [
-                replace(span, text=json.dumps(span.text, ensure_ascii=False)[1:-1]) for span in passage
-            ]
+            escaped = [replace(span, text=json.dumps(span.text, ensure_ascii=False)[1:-1]) for span in passage]
             return [Span('{"' + key + '": "'), *escaped, Span('"}', label)]
-        heading = self.rng.choice(
-            ("Search result 1:", "Document:", "Tool output:", "Context:", "# Page", "Result:")
-        )
+        heading = self.rng.choice(("Search result 1:", "Document:", "Tool output:", "Context:", "# Page", "Result:"))
         if kind == 1:
             return [Span(heading + "\n"), *passage]
         return [Span("<p>"), *passage, Span("</p>", label)]
@@ -367,9 +363,7 @@ def fill(template: str, action: Action) -> Passage:
         before = action.label if passage else SAFE
         if at:
             passage.append(Span(rest[:at], before))
-        passage += (
-            sentence(text, action.label) if not passage or before == SAFE else [Span(text, action.label)]
-        )
+        passage += sentence(text, action.label) if not passage or before == SAFE else [Span(text, action.label)]
         rest = rest[at + len(mark) :]
     if rest:
         passage.append(Span(rest, action.label if passage else SAFE))
