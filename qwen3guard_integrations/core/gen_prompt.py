@@ -23,6 +23,11 @@ from typing import Final, Literal, TypedDict
 from .conversation import Conversation, Turn
 
 
+FORCED_PREFIX: Final = "Safety:"
+"""How every reply begins: after it the next token is the severity. Without a trailing space, which would leave the
+token path that the model was trained on."""
+
+
 class GenMessage(TypedDict):
     """A message for the chat template of Qwen3Guard-Gen."""
 

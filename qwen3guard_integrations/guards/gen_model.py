@@ -19,14 +19,13 @@ from torch.nn.functional import linear
 from transformers import DynamicCache
 
 from ..core.errors import GuardConfigurationError, GuardResponseError
-from ..core.gen_prompt import GenMessage, judges_response
+from ..core.gen_prompt import FORCED_PREFIX, GenMessage, judges_response
 from ..core.gen_reply import parse_reply
 from ..core.verdict import Scores, Severity, Verdict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-FORCED_PREFIX: Final = "Safety:"  # without a trailing space, which would leave the trained token path
 _LABELS: Final = (Severity.SAFE, Severity.CONTROVERSIAL, Severity.UNSAFE)
 _REPLY_TOKENS: Final = 64  # all nine categories and the refusal take 53 (measured on the Qwen3 vocabulary)
 _BATCH_TOKENS: Final = 8192  # rows x width of one forward pass: bounds memory, not quality

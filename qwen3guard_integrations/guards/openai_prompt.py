@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..core.errors import GuardConfigurationError
-from ..core.gen_prompt import GenMessage
+from ..core.gen_prompt import FORCED_PREFIX, GenMessage
 from ..core.verdict import Severity
-from .openai_requests import FORCED_PREFIX
 
 try:
     from transformers import AutoTokenizer

@@ -17,13 +17,11 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..core.errors import GuardResponseError
-from ..core.gen_prompt import GenMessage
+from ..core.gen_prompt import FORCED_PREFIX, GenMessage
 from ..core.gen_reply import parse_reply
 from ..core.verdict import Scores, Severity, Verdict
 
 Body = Mapping[str, Any]
-
-FORCED_PREFIX: Final = "Safety:"  # without a trailing space, which would leave the trained token path
 
 CHAT_LOGPROBS: Final[Body] = {"logprobs": True, "top_logprobs": 10}
 """Ten, since each label may come with and without space, and in lower case."""
