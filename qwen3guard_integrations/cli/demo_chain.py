@@ -81,7 +81,7 @@ class Played:
 
 def play(scene: Scene, guard: Guard) -> Played:
     """Run the guarded chain on the question of `scene`."""
-    watched, model = _Watched(guard), _ModelWatch()
+    watched, model = Watched(guard), _ModelWatch()
     chain = ChatPromptTemplate.from_messages([("human", "{question}")]) | _scripted(scene.answer) | StrOutputParser()
     guarded: Runnable[Any, Any] = Qwen3GuardRunnable(watched, on_block="refuse").wrap(chain)
     question = {"question": scene.question}
@@ -111,7 +111,7 @@ class _ModelWatch(BaseCallbackHandler):
 
 
 @dataclass(slots=True)
-class _Watched:
+class Watched:
     """A guard that remembers its verdicts and the time they took."""
 
     guard: Guard

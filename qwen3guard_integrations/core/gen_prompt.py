@@ -22,7 +22,6 @@ from typing import Final, Literal, TypedDict
 
 from .conversation import Conversation, Turn
 
-
 FORCED_PREFIX: Final = "Safety:"
 """How every reply begins: after it the next token is the severity. Without a trailing space, which would leave the
 token path that the model was trained on."""

@@ -16,7 +16,7 @@ from .train import Recipe, train
 
 VOCABULARY = 3584
 RECIPES = {
-    "bare": Recipe(steps=2000, batch=96),
+    "bare": Recipe(steps=1800, batch=96),
     "gen": Recipe(steps=1100, learning_rate=1.5e-3),
     "stream": Recipe(steps=1100, learning_rate=1.5e-3),
 }
