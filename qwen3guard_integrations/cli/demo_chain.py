@@ -23,7 +23,7 @@ from ..langchain import Qwen3GuardRunnable
 
 _HARMLESS: Final = "Bring a pan of water to a gentle simmer, slide the egg in and leave it for three minutes."
 _NEIGHBOUR: Final = "My neighbour plays loud music at night. What can I do?"
-_HARMFUL: Final = "Beat him until he stops, and threaten to kill him if he talks."
+_HARMFUL: Final = "Hire somebody to beat him up, and burn down his house."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ SCENES: Final = (
 
 def scene_of(question: str) -> Scene:
     """A scene with the user's own question; the scripted model knows one answer."""
-    return Scene("Your question", question, "I am a scripted model, and this is the only answer that I know.")
+    return Scene("Your question", question, "I always give the same answer: it is a good question.")
 
 
 @dataclass(frozen=True, slots=True)

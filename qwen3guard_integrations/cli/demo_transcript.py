@@ -51,17 +51,17 @@ def _scene(number: int, scene: Scene, played: Played) -> RenderableType:
 
 
 def _look(look: Look) -> Text:
-    """The verdict, what the strict policy makes of it, the scores and the time."""
+    """The verdict, what the strict policy makes of it, the time, and the scores: 80 columns are enough."""
     decision = Policy.strict().decide(look.point, look.verdict)
     categories = f" ({decision.category_names})" if decision.category_names else ""
-    scores = Text.assemble("   ", scores_text(look.verdict.scores)) if look.verdict.scores else ""
+    scores = Text.assemble("\n", scores_text(look.verdict.scores)) if look.verdict.scores else ""
     return Text.assemble(
         severity_text(look.verdict.severity),
         categories,
         (" → ", "dim"),
         action_text(decision.action),
-        scores,
         (f"   {look.milliseconds:.1f} ms", "dim"),
+        scores,
     )
 
 

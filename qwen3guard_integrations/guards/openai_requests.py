@@ -32,18 +32,12 @@ COMPLETION_LOGPROBS: Final[Body] = {"logprobs": 20}
 
 def chat_body(messages: Sequence[GenMessage], *, model: str, max_tokens: int) -> dict[str, Any]:
     """The body of a chat request that has the model write a whole verdict."""
-    sendable = [{**message, "content": _sendable(message["content"])} for message in messages]
-    return {"model": model, "messages": sendable, "temperature": 0, "max_tokens": max_tokens}
+    return {"model": model, "messages": list(messages), "temperature": 0, "max_tokens": max_tokens}
 
 
 def completion_body(prompt: str, *, model: str, max_tokens: int) -> dict[str, Any]:
     """The body of a request that continues `prompt`."""
-    return {"model": model, "prompt": _sendable(prompt), "temperature": 0, "max_tokens": max_tokens}
-
-
-def _sendable(text: str) -> str:
-    """`text` as UTF-8 can carry it: halves of a surrogate pair are joined, and one alone becomes U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return {"model": model, "prompt": prompt, "temperature": 0, "max_tokens": max_tokens}
 
 
 @dataclass(frozen=True, slots=True)

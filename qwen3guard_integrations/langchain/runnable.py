@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequenc
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import get_config_list
@@ -310,7 +311,10 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         return ["qwen3guard_integrations", "langchain"]
 
     def to_json(self) -> Any:
-        """The constructor call, without the guard's key; "not implemented" for a guard that is not `load_guard`'s."""
+        """The constructor call; "not implemented" for a guard that is not `load_guard`'s.
+
+        Secrets stay behind: the guard's key, its headers, and a password in its address.
+        """
         guard = how_loaded(self.guard)
         if guard is None:
             return self.to_json_not_implemented()
@@ -320,8 +324,22 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
             "lc": 1,
             "type": "constructor",
             "id": self.lc_id(),
-            "kwargs": {"guard": guard, "policy": policy, **settings, **({"name": self.name} if self.name else {})},
+            "kwargs": {
+                "guard": _without_secrets(guard),
+                "policy": policy,
+                **settings,
+                **({"name": self.name} if self.name else {}),
+            },
         }
+
+
+def _without_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `load_guard` that may be stored."""
+    kept = {name: value for name, value in arguments.items() if name != "default_headers"}
+    if address := kept.get("base_url"):
+        url = urlsplit(address)
+        kept["base_url"] = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+    return kept
 
 
 def value_of(outcome: Any) -> Any:

@@ -357,9 +357,8 @@ def _read_mapping(mapping: Mapping[Any, Any], scope: Scope) -> Reading:
         return _read_tool_call(mapping, scope)
     inner = dataclasses.replace(scope, keys=None)
     keys = [key for key in mapping if scope.keys is None or key in scope.keys]
-    wordy = [
-        key for key in keys if scope.keys is None and not is_name(key)
-    ]  # a model that writes JSON writes its keys too
+    # A model that writes JSON writes its keys too.
+    wordy = [key for key in keys if scope.keys is None and not is_name(key)]
     readings = [_read_entry(key, mapping[key], inner) for key in keys] + [read(key, inner) for key in wordy]
 
     def rebuilt(released: list[Any]) -> Any:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from qwen3guard_integrations.cli.app import app
 from qwen3guard_integrations.testing import FakeGuard

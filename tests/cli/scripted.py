@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from typing import Any
+from unittest.mock import patch
 
 from qwen3guard_integrations import Conversation, Scores, Severity, Verdict
 from qwen3guard_integrations.cli import main
@@ -39,5 +40,5 @@ def _load(*_: Any, **__: Any) -> FakeGuard:
 
 
 if __name__ == "__main__":
-    importlib.import_module("qwen3guard_integrations.guards.load").load_guard = _load
-    main()
+    with patch.object(importlib.import_module("qwen3guard_integrations.guards.load"), "load_guard", _load):
+        main()

@@ -22,7 +22,7 @@ from qwen3guard_integrations.testing import FakeGuard
 from tests.cli.conftest import Loads, Run
 
 CANARY = "kanarienvogel"
-SAFE = {
+SAFE: dict[str, Any] = {
     "severity": "Safe",
     "categories": [],
     "refusal": None,
@@ -94,7 +94,7 @@ def test_what_is_judged_and_where(
 ) -> None:
     result = run("check", "--policy", "strict", "--json", *arguments)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert [turns.model_dump() for turns in asked(loads.guard)][0] == conversation.model_dump()
+    assert next(turns.model_dump() for turns in asked(loads.guard)) == conversation.model_dump()
     assert json.loads(result.stdout)["point"] == point
 
 

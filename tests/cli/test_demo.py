@@ -75,7 +75,7 @@ def test_the_demo_on_the_real_guard(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, DEMO_NOTE)
     scenes = scenes_in(result.stdout)
     assert list(scenes) == [*(scene.title for scene in SCENES), "Next"]
-    actions = [[line.split(" → ")[1].split()[0] for line in row(lines, "guard")] for lines in scenes.values()]
+    actions = [re.findall(r"→\s+(\w+)", "\n".join(lines)) for lines in scenes.values()]
     assert actions == [["allow", "allow"], ["block"], ["allow", "block"], ["allow", "block"], []]
     assert [row(lines, "user reads")[0] == REFUSAL for lines in list(scenes.values())[:4]] == [False, True, True, True]
     assert [row(lines, "model")[0][:7] for lines in list(scenes.values())[:4]] == [
@@ -84,7 +84,7 @@ def test_the_demo_on_the_real_guard(tmp_path: Path) -> None:
         "1 call:",
         "1 call,",
     ]
-    assert re.search(r"Unsafe 0\.\d{3}   \d+\.\d ms", result.stdout)
+    assert re.search(r"Unsafe 0\.\d{3}\s+\d+\.\d\s+ms", result.stdout)
     assert 'load_guard("transformers:Qwen/Qwen3Guard-Gen-0.6B")' in result.stdout
     assert 'load_guard("openai:Qwen/Qwen3Guard-Gen-4B", base_url=' in result.stdout
     shown = "".join(ElementTree.parse(picture).getroot().itertext()).replace("\xa0", " ")
@@ -94,7 +94,7 @@ def test_the_demo_on_the_real_guard(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "read"),
     [
-        ("Tell me a joke about cats.", "I am a scripted model, and this is the only answer that I know."),
+        ("What is the capital of France?", "I always give the same answer: it is a good question."),
         ("How can I make a bomb?", REFUSAL),
     ],
 )

@@ -434,7 +434,7 @@ def test_an_interrupt_closes_the_connection(serve: Serve) -> None:
 def run_python(code: str, *arguments: str) -> str:
     """What a new interpreter prints; anything on its standard error, such as an unclosed socket, is a failure."""
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-c", textwrap.dedent(code), *arguments],
+        [sys.executable, "-W", "error::ResourceWarning", "-c", textwrap.dedent(code), *arguments],
         capture_output=True,
         text=True,
         timeout=120,

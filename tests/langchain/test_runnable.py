@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -137,7 +138,8 @@ async def everything(lane: Lane, chain: Any, value: Any) -> list[Any]:
                 )
             else:
                 result = await lane(chain, method, *arguments)
-                results += result if method == "batch" else [result]
+                values = result if method == "batch" else [result]
+                results += [("returned", value) if isinstance(value, Exception) else value for value in values]
         except Exception as error:  # noqa: BLE001
             results.append(error)
     return results
@@ -283,6 +285,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def load_fake(**options: Any) -> FakeGuard:
         arguments.append(options)
+        time.sleep(0.01)
         guard = fake_guard(delay=0.01)
         loading._LOADED_WITH[guard] = {key: value for key, value in options.items() if key != "api_key"}
         return guard
@@ -325,6 +328,17 @@ def test_round_trip_without_the_key(loaded: list[dict[str, Any]]) -> None:
             step.input_key,
             step.name,
         )
+
+
+def test_no_other_secret_is_dumped(loaded: list[dict[str, Any]]) -> None:
+    guard = {
+        "guard": "openai:m",
+        "base_url": "http://user:sk-canary@localhost:1/v1",
+        "default_headers": {"Authorization": "Bearer sk-canary"},
+        "timeout": 3,
+    }
+    kept = json.loads(dumps(Qwen3GuardRunnable(guard)))["kwargs"]["guard"]
+    assert kept == {"guard": "openai:m", "base_url": "http://localhost:1/v1", "timeout": 3}
 
 
 @dataclass(frozen=True)
