@@ -66,7 +66,8 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
     refusal to the model as its prompt; use "raise" or `wrap` there.)
 
     While a model streams, its answer is held until all of it is judged, then released in the same chunks. A long
-    answer is also judged on the way, and the model is stopped upstream as soon as one look blocks.
+    answer is also judged on the way, and the model is stopped upstream as soon as one look blocks. For that, stand
+    directly behind the model: without asyncio, LangChain's parsers read a model to its end when they are closed.
 
     Args:
         guard: Who judges: a guard, or what `load_guard` takes (a name, or a dictionary of its arguments).

@@ -238,6 +238,14 @@ async def test_a_block_stops_the_model(on_block: str, lane: Lane) -> None:
     assert model.closed
 
 
+async def test_a_block_behind_the_parser_stops_the_model_too() -> None:
+    """On the async lane. On the sync lane LangChain's parser reads the model to its end, as the docstring says."""
+    model = ChunkModel.of(*BAD_EARLY)
+    chain = model | StrOutputParser() | screen(on_block="refuse")
+    assert [chunk async for chunk in chain.astream("x")] == [REFUSAL]
+    assert len(model.pulled) < 200
+
+
 async def test_a_block_aborts_the_request(lane: Lane) -> None:
     with serving(BAD_EARLY) as server:
         model = ChatOpenAI(model="m", base_url=server.base_url, api_key="x", max_retries=0)
