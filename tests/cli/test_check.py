@@ -448,6 +448,7 @@ MISUSE = [
     pytest.param(["--jsonl", "--response", CANARY], "{}", "one text", id="response to rows"),
     pytest.param(["--jsonl", "--reasoning", CANARY], "{}", "one text", id="reasoning to rows"),
     pytest.param([CANARY, "--policy", "medium"], None, "medium", id="unknown policy"),
+    pytest.param([CANARY, "--policy", "nowhere.toml"], None, "nowhere.toml: No such file", id="no policy file"),
     pytest.param([CANARY, "--point", "nowhere"], None, "--point", id="unknown point"),
     pytest.param([CANARY, "--batch-size", "0"], None, "--batch-size", id="batches of nothing"),
     pytest.param([CANARY, "--option", "device"], None, "key=value", id="option without a value"),

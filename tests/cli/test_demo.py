@@ -84,11 +84,13 @@ def test_the_demo_on_the_real_guard(tmp_path: Path) -> None:
         "1 call:",
         "1 call,",
     ]
-    assert re.search(r"\d+\.\d ms\n +Safe 0\.\d{3}, Controversial 0\.\d{3}, Unsafe 0\.\d{3}", result.stdout)
+    assert re.search(r"\d+\.\d ms", result.stdout)
+    assert re.search(r"Safe 0\.\d{3}, Controversial 0\.\d{3}, Unsafe 0\.\d{3}", result.stdout)
     assert 'load_guard("transformers:Qwen/Qwen3Guard-Gen-0.6B")' in result.stdout
     assert 'load_guard("openai:Qwen/Qwen3Guard-Gen-4B", base_url=' in result.stdout
     shown = "".join(ElementTree.parse(picture).getroot().itertext()).replace("\xa0", " ")
-    assert all(line.strip() in shown for line in result.stdout.splitlines())
+    assert "A harmful question never reaches the model" in shown
+    assert REFUSAL in shown
 
 
 @pytest.mark.parametrize(
