@@ -109,6 +109,13 @@ class Policy(PointRule):
             holds nothing but your own words.
         on_guard_error: When the guard gives no verdict: "raise" the `GuardError` (default), treat the text as
             "block"ed, or "allow" it to pass unjudged (recorded as `Decision.guard_failed`).
+        hold: What of a stream may leave: "judged" (default), only what a judgement covers; "window", also what has
+            waited for `hold_seconds`, or has `hold_characters` behind it, with no judgement; "none", everything at
+            once, so that a block only ends the stream. Complete tool calls are always judged first.
+        hold_characters: For "window": how many characters are held back at most.
+        hold_seconds: For "window": how many seconds a text is held back at most.
+        debounce: How many consecutive tokens must not pass before a token-by-token guard stops a stream: two, by
+            the technical report (section 4.4), since a single one is noise.
         refusal: What the user reads in place of a blocked text.
         redaction: What stands in place of a redacted text; `{categories}` is filled in.
 
@@ -123,6 +130,10 @@ class Policy(PointRule):
     second_look: bool = True
     trusted_roles: frozenset[Role] = frozenset()
     on_guard_error: Literal["raise", "block", "allow"] = "raise"
+    hold: Literal["judged", "window", "none"] = "judged"
+    hold_characters: int = Field(default=400, ge=1)
+    hold_seconds: float = Field(default=1.0, gt=0)
+    debounce: int = Field(default=2, ge=1)
     refusal: str = Field(default="I'm sorry, but I can't help with that.", min_length=1)
     redaction: str = Field(default="[removed: {categories}]", min_length=1)
 

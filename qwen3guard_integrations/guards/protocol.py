@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
-from ..core.conversation import Conversation
+from ..core.conversation import Conversation, Turn
+from ..core.gate import Judgement, Piece
+from ..core.points import Point
+from ..core.policy import Policy
 from ..core.verdict import Verdict
 
 
@@ -23,6 +27,46 @@ class Guard(Protocol):
 
     async def acheck_many(self, conversations: Sequence[Conversation], /) -> list[Verdict]:
         """Judge the last turn of each conversation without blocking the event loop."""
+        ...
+
+
+class StreamSession(Protocol):
+    """Judges one answer while it is written. One caller at a time; the next question waits for the last reply."""
+
+    def patience(self, pieces: Sequence[Piece], /) -> float:
+        """How many seconds to wait for more text before these `pieces` are judged; 0 for at once."""
+        ...
+
+    def judge(self, pieces: Sequence[Piece], /, *, final: bool = False) -> Future[list[Judgement]]:
+        """Judgements on what follows the pieces that were given before, soon; the text may be empty when `final`.
+
+        Without `final` a judgement may cover less than was given (the last token may still change); with it, no more
+        text will come and everything is covered. The future fails with a `GuardError` when there is none.
+        """
+        ...
+
+    async def ajudge(self, pieces: Sequence[Piece], /, *, final: bool = False) -> list[Judgement]:
+        """As `judge`, without blocking the event loop."""
+        ...
+
+    def rollback(self, lengths: Mapping[Point, int], /) -> None:
+        """Forget what followed the first so many characters of each track; other text will follow instead."""
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds. It may be called at any time, also while a judgement is under way, and twice."""
+        ...
+
+
+@runtime_checkable
+class StreamGuard(Guard, Protocol):
+    """A guard that can also judge an answer while it is written."""
+
+    def open_stream(self, context: Sequence[Turn], policy: Policy, /) -> StreamSession:
+        """A session for one assistant's answer after the turns of `context`.
+
+        `policy` says what the verdicts are for (`second_look`); what they lead to is not the guard's to decide.
+        """
         ...
 
 

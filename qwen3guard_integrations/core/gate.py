@@ -1,0 +1,356 @@
+"""The gate: what of a stream may leave, as a state machine that does no I/O.
+
+Text and judgements are pushed in, in whatever order they come; what may leave is taken out. A stream has up to three
+tracks, each with its own screening point: reasoning, response, tool calls. What leaves is a prefix of what came in.
+
+What holds whatever the order of calls (`tests/core/test_gate.py`): with `hold="judged"` no character leaves before a
+judgement that covers it passed; everything leaves when all of it passed; nothing leaves after a block.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+from .decision import Action, Decision
+from .errors import GuardError, GuardResponseError
+from .points import Point
+from .policy import Policy
+from .thinking import ThinkingSplitter
+from .verdict import Verdict
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of the text of one track: `Point.RESPONSE`, `Point.REASONING` or `Point.TOOL_CALL`."""
+
+    point: Point
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a guard says about the next stretch of a track.
+
+    Attributes:
+        point: The track.
+        end: Where the stretch ends: characters from the beginning of the track. It begins where the last one ended.
+        verdict: On the text up to `end`.
+        settled: True for a verdict that stands by itself (on a window of text); False for that of one token, which
+            counts only when the tokens beside it agree (`Policy.debounce`).
+    """
+
+    point: Point
+    end: int
+    verdict: Verdict
+    settled: bool = False
+
+
+@dataclass(slots=True)
+class _Track:
+    """One track: how many characters came, were judged, and may leave; and its run of tokens that do not pass."""
+
+    point: Point
+    came: int = 0
+    judged: int = 0
+    cleared: int = 0
+    tokens: int = 0
+    run: int = 0
+    last: Decision | None = None
+    flagged: Decision | None = None
+    muted: bool = False
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Consecutive characters of the stream that belong to one track (None: a tag, which nobody has to judge)."""
+
+    track: _Track | None
+    end_in_track: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[T]):
+    item: T
+    end: int
+    ends: dict[Point, int]  # of each track
+    thinking: bool
+    since: float
+
+
+@dataclass(slots=True)
+class Gate(Generic[T]):
+    """Holds the items of one stream until they may leave.
+
+    Args:
+        policy: What passes, how many tokens must agree (`debounce`), and what may leave early (`hold`).
+        reserve: How many items are kept back at the end although they may leave, so that they can be taken back.
+        locked: Nothing leaves before `unlock`: the prompt is still being judged.
+
+    Attributes:
+        stopped: The decision that ended the stream; it stays.
+        ended: No more text will come.
+        dropped: How many items were thrown away after a stop.
+    """
+
+    policy: Policy
+    reserve: int = 0
+    locked: bool = False
+    stopped: Decision | None = field(default=None, init=False)
+    ended: bool = field(default=False, init=False)
+    dropped: int = field(default=0, init=False)
+    _splitter: ThinkingSplitter = field(default_factory=ThinkingSplitter, init=False)
+    _tracks: dict[Point, _Track] = field(default_factory=dict, init=False)
+    _stretches: deque[_Stretch] = field(default_factory=deque, init=False)
+    _items: deque[_Held[T]] = field(default_factory=deque, init=False)
+    _unasked: list[Piece] = field(default_factory=list, init=False)
+    _came: int = field(default=0, init=False)
+    _sorted: int = field(default=0, init=False)
+    _cleared: int = field(default=0, init=False)
+    _left: int = field(default=0, init=False)
+    _last: tuple[dict[Point, int], bool] = field(default_factory=lambda: ({}, False), init=False)
+    _unguarded: bool = field(default=False, init=False)
+    _extra: list[Decision] = field(default_factory=list, init=False)
+
+    # --- what comes in ---
+
+    def push(self, item: T, pieces: Iterable[Piece], now: float = 0.0) -> None:
+        """Take an item and the text in it; thinking tags in text of the response are found here.
+
+        Args:
+            item: Whatever carries the text; it comes out again as it is.
+            pieces: The text in the item, in order.
+            now: The time in seconds, on any clock, for `hold="window"`.
+        """
+        for piece in pieces:
+            if not piece.text:
+                continue
+            self._came += len(piece.text)
+            if piece.point is Point.RESPONSE:
+                self._sort(self._splitter.push(piece.text))
+            else:
+                self._sort(self._splitter.flush())
+                self._sort([(piece.point, piece.text)])
+        ends = {point: track.came for point, track in self._tracks.items()}
+        self._items.append(_Held(item, self._came, ends, self._splitter.thinking, now))
+
+    def finish(self) -> None:
+        """No more items will come."""
+        self._sort(self._splitter.flush())
+        self.ended = True
+
+    def _sort(self, pieces: Sequence[tuple[Point | None, str]]) -> None:
+        """Put text into its track."""
+        for point, text in pieces:
+            self._sorted += len(text)
+            track = None
+            if point is not None:
+                track = self._tracks.setdefault(point, _Track(point))
+                track.came += len(text)
+                if self._unguarded or not self.policy.judges(point):
+                    track.judged = track.cleared = track.came
+                elif point is not Point.TOOL_CALL:  # those are judged whole
+                    self._unasked.append(Piece(point, text))
+            self._stretches.append(_Stretch(track, track.came if track else 0, self._sorted))
+
+    # --- what the guard is asked and says ---
+
+    @property
+    def unasked(self) -> Sequence[Piece]:
+        """Text that nobody was asked about yet."""
+        return () if self.stopped else self._unasked
+
+    def ask(self) -> list[Piece]:
+        """The text to ask about now, all that came since the last time: the caller has it judged."""
+        pieces, self._unasked = self._unasked, []
+        return _joined(pieces)
+
+    def judged(self, judgements: Iterable[Judgement]) -> None:
+        """Take what the guard says, in the order of the text."""
+        for judgement in judgements:
+            if self.stopped:
+                return
+            self._judge(self._tracks[judgement.point], judgement)
+
+    def _judge(self, track: _Track, judgement: Judgement) -> None:
+        decision = self.policy.decide(track.point, judgement.verdict)
+        track.judged = min(judgement.end, track.came)
+        track.last = decision
+        track.tokens += not judgement.settled
+        if decision.passes:
+            track.run = 0
+            track.cleared = track.judged
+            if decision.action is Action.FLAG and track.flagged is None:
+                track.flagged = decision
+            return
+        track.run += 1
+        if judgement.settled or track.run >= self.policy.debounce:
+            self._refuse(track, decision)
+
+    def _refuse(self, track: _Track, decision: Decision) -> None:
+        """Carry out a decision that text does not pass: reasoning can be left out, everything else ends the stream."""
+        if track.point is Point.REASONING and not decision.stops:
+            track.muted = True
+            self._extra.append(decision)
+            return
+        if decision.action is Action.DROP:  # dropping the answer leaves nothing to go on with
+            decision = decision.model_copy(update={"action": Action.BLOCK})
+        self.stopped = decision
+
+    def settle(self) -> None:
+        """The guard has been asked about everything, and has answered.
+
+        A last token that does not pass counts by itself only where the whole track has fewer tokens than have to
+        agree.
+
+        Raises:
+            GuardResponseError: It left text without a judgement.
+        """
+        for track in self._tracks.values():
+            if self.stopped or track.muted or track.point is Point.TOOL_CALL:
+                continue
+            if track.judged < track.came:
+                raise GuardResponseError(
+                    f"the guard left {track.came - track.judged} characters of the stream unjudged"
+                )
+            if track.run and track.last and track.run >= min(self.policy.debounce, track.tokens):
+                self._refuse(track, track.last)
+            else:
+                track.cleared = track.came
+
+    def decided(self, decisions: Iterable[Decision]) -> None:
+        """Take decisions that were made about whole texts beside the stream: its prompt, or its tool calls."""
+        for decision in decisions:
+            if decision.passes:
+                self._extra.append(decision)
+            elif self.stopped is None:
+                self.stopped = decision
+        if self.stopped is None and (calls := self._tracks.get(Point.TOOL_CALL)) and self.ended:
+            calls.judged = calls.cleared = calls.came
+
+    def unlock(self) -> None:
+        """The prompt passed: what is judged may leave from now on."""
+        self.locked = False
+
+    def failed(self, error: GuardError) -> None:
+        """The guard gave no judgement: the policy's `on_guard_error` says what that means.
+
+        Raises:
+            GuardError: `error`, where the policy says "raise".
+        """
+        if self.policy.on_guard_error == "raise":
+            raise error
+        decision = self.policy.decide_unjudged(next(iter(self._tracks), Point.RESPONSE))
+        if decision.stops:
+            self.stopped = decision
+            return
+        self._extra.append(decision)
+        self._unguarded = True
+        self._unasked.clear()
+        for track in self._tracks.values():
+            track.judged = track.cleared = track.came
+
+    # --- what goes out ---
+
+    def take(self, now: float = 0.0) -> list[tuple[T, frozenset[Point]]]:
+        """The items that may leave now, each with the tracks whose text must be left out of it."""
+        if self.locked:
+            return []
+        cleared = self._clear()
+        keep = 0 if self.stopped or self.ended else self.reserve
+        taken = []
+        while len(self._items) > keep and (self._items[0].end <= cleared or self._may_leave_early(self._items[0], now)):
+            held = self._items.popleft()
+            self._left, self._last = held.end, (held.ends, held.thinking)
+            taken.append((held.item, self._muted))
+        if self.stopped:
+            self.dropped += len(self._items)
+            self._items.clear()
+        return taken
+
+    def _clear(self) -> int:
+        """How many characters, from the beginning of the stream, may leave."""
+        while self._stretches:
+            first = self._stretches[0]
+            track = first.track
+            if track is not None and not track.muted and track.cleared < first.end_in_track:
+                begun = first.end - (first.end_in_track - track.cleared)
+                return max(self._cleared, begun)
+            self._cleared = first.end
+            self._stretches.popleft()
+        return self._cleared
+
+    def _may_leave_early(self, held: _Held[T], now: float) -> bool:
+        if self.stopped or self.policy.hold == "judged":
+            return False
+        if self.policy.hold == "none":
+            return True
+        return (
+            self._came - held.end >= self.policy.hold_characters or now - held.since >= self.policy.hold_seconds
+        ) and Point.TOOL_CALL not in self._tracks
+
+    @property
+    def _muted(self) -> frozenset[Point]:
+        return frozenset(track.point for track in self._tracks.values() if track.muted)
+
+    @property
+    def holding(self) -> bool:
+        """Whether there are items that have not left."""
+        return bool(self._items)
+
+    @property
+    def anything_left(self) -> bool:
+        """Whether any text has left."""
+        return self._left > 0
+
+    def early_in(self, now: float) -> float | None:
+        """Seconds until the oldest item leaves unjudged; None where it does not (`hold` is not "window")."""
+        if self.policy.hold != "window" or not self._items or self.locked:
+            return None
+        return max(0.0, self._items[0].since + self.policy.hold_seconds - now)
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What was decided: one decision for each track that was judged, and those about whole texts."""
+        tracks = [
+            track.flagged or track.last for track in self._tracks.values() if track.last is not None and not track.muted
+        ]
+        allowed = [decision for decision in tracks if decision and decision.passes]
+        return [*self._extra, *allowed, *([self.stopped] if self.stopped else [])]
+
+    # --- going back ---
+
+    def rewind(self) -> dict[Point, int]:
+        """Take back the stop and everything that has not left: the stream goes on from what has.
+
+        Returns:
+            How many characters of each track have left.
+        """
+        ends, thinking = self._last
+        for point, track in self._tracks.items():
+            self._tracks[point] = replace(
+                track, came=ends.get(point, 0), judged=ends.get(point, 0), cleared=ends.get(point, 0), run=0
+            )
+        self._came = self._sorted = self._cleared = self._left
+        self._stretches.clear()
+        self._items.clear()
+        self._unasked.clear()
+        self._splitter = ThinkingSplitter(thinking)
+        self.stopped, self.ended = None, False
+        return ends
+
+
+def _joined(pieces: Sequence[Piece]) -> list[Piece]:
+    """Neighbours of one track as one piece."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        if joined and joined[-1].point is piece.point:
+            joined[-1] = Piece(piece.point, joined[-1].text + piece.text)
+        else:
+            joined.append(piece)
+    return joined

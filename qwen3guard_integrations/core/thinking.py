@@ -1,0 +1,59 @@
+"""Reasoning that stands inside the text: `<think>...</think>`, found although a tag is cut into several deltas.
+
+Qwen3 and its relatives write their thinking so when the server does not take it out (chat template of Qwen3).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .points import Point
+
+_OPEN: Final = "<think>"
+_CLOSE: Final = "</think>"
+
+
+class ThinkingSplitter:
+    """Text in, the same text out in pieces: reasoning, answer, and the tags between them.
+
+    Characters that may be the beginning of a tag are kept until it is clear what they are.
+
+    Args:
+        thinking: The text begins inside the thinking.
+    """
+
+    def __init__(self, thinking: bool = False) -> None:
+        self._point = Point.REASONING if thinking else Point.RESPONSE
+        self._kept = ""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the text so far ends inside the thinking."""
+        return self._point is Point.REASONING
+
+    def push(self, text: str) -> list[tuple[Point | None, str]]:
+        """The pieces of `text` (and of what was kept before) that are clear now; the point of a tag is None."""
+        text, self._kept = self._kept + text, ""
+        pieces: list[tuple[Point | None, str]] = []
+        while text:
+            tag = _OPEN if self._point is Point.RESPONSE else _CLOSE
+            before, found, text = text.partition(tag)
+            if not found:
+                kept = _begins(before, tag)
+                before, self._kept = before[: len(before) - kept], before[len(before) - kept :]
+            if before:
+                pieces.append((self._point, before))
+            if found:
+                pieces.append((None, tag))
+                self._point = Point.REASONING if tag is _OPEN else Point.RESPONSE
+        return pieces
+
+    def flush(self) -> list[tuple[Point | None, str]]:
+        """What is still kept: no tag after all."""
+        kept, self._kept = self._kept, ""
+        return [(self._point, kept)] if kept else []
+
+
+def _begins(text: str, tag: str) -> int:
+    """How many characters at the end of `text` are the beginning of `tag`."""
+    return next((size for size in range(min(len(text), len(tag) - 1), 0, -1) if text.endswith(tag[:size])), 0)
