@@ -90,7 +90,7 @@ class Gate(Generic[T]):
     Args:
         policy: What passes, how many tokens must agree (`debounce`), and what may leave early (`hold`).
         reserve: How many items are kept back at the end although they may leave, so that they can be taken back.
-        locked: Nothing leaves before `unlock`: the prompt is still being judged.
+        locked: Nothing leaves before `decided`: the prompt is still being judged.
 
     Attributes:
         stopped: The decision that ended the stream; it stays.
@@ -155,10 +155,21 @@ class Gate(Generic[T]):
                 if self._unguarded or not self.policy.judges(point):
                     track.judged = track.cleared = track.came
                 elif point is not Point.TOOL_CALL:  # those are judged whole
-                    self._unasked.append(Piece(point, text))
+                    self._add_unasked(point, text)
             self._stretches.append(_Stretch(track, track.came if track else 0, self._sorted))
 
+    def _add_unasked(self, point: Point, text: str) -> None:
+        if self._unasked and self._unasked[-1].point is point:
+            text = self._unasked.pop().text + text
+        self._unasked.append(Piece(point, text))
+
     # --- what the guard is asked and says ---
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is a track that the guard is, or was, asked about token by token or window by window."""
+        points = self._tracks.keys() - {Point.TOOL_CALL}
+        return not self._unguarded and any(map(self.policy.judges, points))
 
     @property
     def unasked(self) -> Sequence[Piece]:
@@ -168,7 +179,7 @@ class Gate(Generic[T]):
     def ask(self) -> list[Piece]:
         """The text to ask about now, all that came since the last time: the caller has it judged."""
         pieces, self._unasked = self._unasked, []
-        return _joined(pieces)
+        return pieces
 
     def judged(self, judgements: Iterable[Judgement]) -> None:
         """Take what the guard says, in the order of the text."""
@@ -229,13 +240,14 @@ class Gate(Generic[T]):
             if decision.passes:
                 self._extra.append(decision)
             elif self.stopped is None:
-                self.stopped = decision
-        if self.stopped is None and (calls := self._tracks.get(Point.TOOL_CALL)) and self.ended:
+                self._refuse_whole(decision)
+        self.locked = False
+        if self.ended and (calls := self._tracks.get(Point.TOOL_CALL)):
             calls.judged = calls.cleared = calls.came
 
-    def unlock(self) -> None:
-        """The prompt passed: what is judged may leave from now on."""
-        self.locked = False
+    def _refuse_whole(self, decision: Decision) -> None:
+        """What was released cannot be changed any more: whatever does not pass ends the stream."""
+        self.stopped = decision if decision.stops else decision.model_copy(update={"action": Action.BLOCK})
 
     def failed(self, error: GuardError) -> None:
         """The guard gave no judgement: the policy's `on_guard_error` says what that means.
@@ -317,10 +329,8 @@ class Gate(Generic[T]):
     @property
     def decisions(self) -> list[Decision]:
         """What was decided: one decision for each track that was judged, and those about whole texts."""
-        tracks = [
-            track.flagged or track.last for track in self._tracks.values() if track.last is not None and not track.muted
-        ]
-        allowed = [decision for decision in tracks if decision and decision.passes]
+        tracks = (track.flagged or track.last for track in self._tracks.values() if not track.muted)
+        allowed = [decision for decision in tracks if decision is not None and decision.passes]
         return [*self._extra, *allowed, *([self.stopped] if self.stopped else [])]
 
     # --- going back ---
@@ -343,14 +353,3 @@ class Gate(Generic[T]):
         self._splitter = ThinkingSplitter(thinking)
         self.stopped, self.ended = None, False
         return ends
-
-
-def _joined(pieces: Sequence[Piece]) -> list[Piece]:
-    """Neighbours of one track as one piece."""
-    joined: list[Piece] = []
-    for piece in pieces:
-        if joined and joined[-1].point is piece.point:
-            joined[-1] = Piece(piece.point, joined[-1].text + piece.text)
-        else:
-            joined.append(piece)
-    return joined

@@ -1,0 +1,228 @@
+"""A stream of items, screened while it goes on: the two drivers of `core.course`.
+
+Whatever ends the stream (its own end, a block, an error, a consumer who has had enough), the source is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from ..core.conversation import Turn
+from ..core.course import Ask, Came, Course, Decided, Ended, Event, Failed, Leave, Look, Replied, TimePassed, Wait
+from ..core.decision import Decision
+from ..core.errors import GuardError
+from ..core.flow import arun, run
+from ..core.policy import Policy
+from ..core.screening import screening
+from .protocol import Guard, StreamGuard, StreamSession
+
+T = TypeVar("T")
+_END: Final = object()
+
+
+def open_stream(guard: Guard, context: Sequence[Turn], policy: Policy) -> StreamSession:
+    """A session of `guard` for one answer; a guard that only judges whole texts judges it window by window."""
+    from .windowed import WindowedStreamGuard
+
+    streaming = guard if isinstance(guard, StreamGuard) else WindowedStreamGuard(guard)
+    return streaming.open_stream(context, policy)
+
+
+def screened(
+    source: Iterator[T], course: Course[T], session: StreamSession, guard: Guard, policy: Policy
+) -> Iterator[T]:
+    """The items of `source` that may leave, each as soon as it may. Afterwards `course.gate` tells what was decided.
+
+    The source is read in the caller's thread while nothing is under way, and otherwise in a helper thread, always in
+    one and the same context. On a block nothing waits for an item that is still being read: the source is closed
+    when that item has come.
+
+    Raises:
+        GuardError: The guard gave no judgement, and the policy says "raise".
+    """
+    lane = _Lane(source)
+    try:
+        with closing(course.run()) as flow:
+            event: Event[T] | None = None
+            while True:
+                try:
+                    wish = flow.send(event)
+                except StopIteration:
+                    return
+                event = None
+                match wish:
+                    case Leave(item):
+                        yield item
+                    case Ask(pieces, final):
+                        lane.judging = session.judge(pieces, final=final)
+                    case Look(items):
+                        flow_of_look = partial(run, screening(items, policy), guard.check_many)
+                        lane.looking = lane.in_thread(flow_of_look)
+                    case Wait(seconds, read):
+                        event = lane.next_event(seconds, read=read)
+    finally:
+        lane.close()
+
+
+class _Lane:
+    """What is under way in the sync lane: reading, judging and looking, each at most once."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self.judging: Future[list[Any]] | None = None
+        self.looking: Future[list[Decision]] | None = None
+        self._source = source
+        self._reading: Future[Any] | None = None
+        self._ended = False
+        self._context = copy_context()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def in_thread(self, call: Any) -> Future[Any]:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(2, thread_name_prefix="qwen3guard-stream")
+        return self._threads.submit(call)
+
+    def next_event(self, seconds: float | None, *, read: bool) -> Event[Any]:
+        """What happens next; reading happens here when nobody else is at work."""
+        while (event := self._done()) is None:
+            alone = self._reading is None and self.judging is None and self.looking is None
+            if alone and read and seconds is None:
+                return self._came(self._read())
+            if read and self._reading is None and not self._ended:
+                self._reading = self.in_thread(self._read)
+            under_way = [future for future in (self._reading, self.judging, self.looking) if future is not None]
+            if not under_way or not wait(under_way, timeout=seconds, return_when=FIRST_COMPLETED).done:
+                return TimePassed()
+        return event
+
+    def _done(self) -> Event[Any] | None:
+        if self.judging is not None and self.judging.done():
+            judging, self.judging = self.judging, None
+            try:
+                return Replied(judging.result())
+            except GuardError as error:
+                return Failed(error)
+        if self.looking is not None and self.looking.done():
+            looking, self.looking = self.looking, None
+            return Decided(looking.result())
+        if self._reading is not None and self._reading.done():
+            reading, self._reading = self._reading, None
+            return self._came(reading.result())
+        return None
+
+    def _read(self) -> Any:
+        return self._context.run(next, self._source, _END)
+
+    def _came(self, item: Any) -> Event[Any]:
+        self._ended = item is _END
+        return Ended() if self._ended else Came(item)
+
+    def close(self) -> None:
+        for future in (self.judging, self.looking):
+            if future is not None:
+                future.cancel()
+        if self._reading is None or self._reading.cancel():
+            _close(self._source)
+        else:
+            self._reading.add_done_callback(lambda _: _close(self._source))
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+
+
+def _close(source: Any) -> None:
+    if callable(close := getattr(source, "close", None)):
+        close()
+
+
+async def ascreened(
+    source: AsyncIterator[T], course: Course[T], session: StreamSession, guard: Guard, policy: Policy
+) -> AsyncIterator[T]:
+    """The items of `source` that may leave, each as soon as it may. Afterwards `course.gate` tells what was decided.
+
+    On a block what is being read is cancelled.
+
+    Raises:
+        GuardError: The guard gave no judgement, and the policy says "raise".
+    """
+    lane = _AsyncLane(source)
+    try:
+        with closing(course.run()) as flow:
+            event: Event[T] | None = None
+            while True:
+                try:
+                    wish = flow.send(event)
+                except StopIteration:
+                    return
+                event = None
+                match wish:
+                    case Leave(item):
+                        yield item
+                    case Ask(pieces, final):
+                        lane.judging = asyncio.ensure_future(session.ajudge(pieces, final=final))
+                    case Look(items):
+                        lane.looking = asyncio.ensure_future(arun(screening(items, policy), guard.acheck_many))
+                    case Wait(seconds, read):
+                        event = await lane.next_event(seconds, read=read)
+    finally:
+        await lane.close()
+
+
+class _AsyncLane:
+    """What is under way in the async lane: reading, judging and looking, each at most once."""
+
+    def __init__(self, source: AsyncIterator[Any]) -> None:
+        self.judging: asyncio.Future[list[Any]] | None = None
+        self.looking: asyncio.Future[list[Decision]] | None = None
+        self._source = source
+        self._reading: asyncio.Task[Any] | None = None
+        self._ended = False
+        self._context: Context = copy_context()
+
+    async def next_event(self, seconds: float | None, *, read: bool) -> Event[Any]:
+        """What happens next."""
+        while (event := self._done()) is None:
+            if read and self._reading is None and not self._ended:
+                self._reading = asyncio.get_running_loop().create_task(self._read(), context=self._context)
+            under_way = [future for future in (self._reading, self.judging, self.looking) if future is not None]
+            if not under_way:
+                return TimePassed()
+            done, _ = await asyncio.wait(under_way, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                return TimePassed()
+        return event
+
+    def _done(self) -> Event[Any] | None:
+        if self.judging is not None and self.judging.done():
+            judging, self.judging = self.judging, None
+            try:
+                return Replied(judging.result())
+            except GuardError as error:
+                return Failed(error)
+        if self.looking is not None and self.looking.done():
+            looking, self.looking = self.looking, None
+            return Decided(looking.result())
+        if self._reading is not None and self._reading.done():
+            reading, self._reading = self._reading, None
+            item = reading.result()
+            self._ended = item is _END
+            return Ended() if self._ended else Came(item)
+        return None
+
+    async def _read(self) -> Any:
+        return await anext(self._source, _END)
+
+    async def close(self) -> None:
+        under_way: list[asyncio.Future[Any]] = [
+            future for future in (self._reading, self.judging, self.looking) if future is not None
+        ]
+        for future in under_way:
+            future.cancel()
+        if under_way:
+            await asyncio.gather(*under_way, return_exceptions=True)
+        if callable(close := getattr(self._source, "aclose", None)):
+            await close()
