@@ -63,6 +63,7 @@ class _Track:
     last: Decision | None = None
     flagged: Decision | None = None
     muted: bool = False
+    inline: bool = False  # between tags, in the text of the response
 
 
 @dataclass(slots=True)
@@ -93,7 +94,8 @@ class Gate(Generic[T]):
         locked: Nothing leaves before `decided`: the prompt is still being judged.
 
     Attributes:
-        stopped: The decision that ended the stream; it stays.
+        stopped: The decision that ended the stream; it stays. Its action is "redact" or "drop" where the policy says so
+            of text that can only be cut off here, since what has left cannot be changed.
         ended: No more text will come.
         dropped: How many items were thrown away after a stop.
     """
@@ -132,19 +134,19 @@ class Gate(Generic[T]):
                 continue
             self._came += len(piece.text)
             if piece.point is Point.RESPONSE:
-                self._sort(self._splitter.push(piece.text))
+                self._sort(self._splitter.push(piece.text), inline=True)
             else:
-                self._sort(self._splitter.flush())
+                self._sort(self._splitter.flush(), inline=True)
                 self._sort([(piece.point, piece.text)])
         ends = {point: track.came for point, track in self._tracks.items()}
         self._items.append(_Held(item, self._came, ends, self._splitter.thinking, now))
 
     def finish(self) -> None:
         """No more items will come."""
-        self._sort(self._splitter.flush())
+        self._sort(self._splitter.flush(), inline=True)
         self.ended = True
 
-    def _sort(self, pieces: Sequence[tuple[Point | None, str]]) -> None:
+    def _sort(self, pieces: Sequence[tuple[Point | None, str]], *, inline: bool = False) -> None:
         """Put text into its track."""
         for point, text in pieces:
             self._sorted += len(text)
@@ -152,6 +154,7 @@ class Gate(Generic[T]):
             if point is not None:
                 track = self._tracks.setdefault(point, _Track(point))
                 track.came += len(text)
+                track.inline |= inline and point is Point.REASONING
                 if self._unguarded or not self.policy.judges(point):
                     track.judged = track.cleared = track.came
                 elif point is not Point.TOOL_CALL:  # those are judged whole
@@ -204,14 +207,12 @@ class Gate(Generic[T]):
             self._refuse(track, decision)
 
     def _refuse(self, track: _Track, decision: Decision) -> None:
-        """Carry out a decision that text does not pass: reasoning can be left out, everything else ends the stream."""
-        if track.point is Point.REASONING and not decision.stops:
+        """Carry out that text does not pass: reasoning beside the answer can be left out; all else ends the stream."""
+        if track.point is Point.REASONING and not decision.stops and not track.inline:
             track.muted = True
             self._extra.append(decision)
-            return
-        if decision.action is Action.DROP:  # dropping the answer leaves nothing to go on with
-            decision = decision.model_copy(update={"action": Action.BLOCK})
-        self.stopped = decision
+        else:
+            self.stopped = decision
 
     def settle(self) -> None:
         """The guard has been asked about everything, and has answered.
@@ -240,14 +241,10 @@ class Gate(Generic[T]):
             if decision.passes:
                 self._extra.append(decision)
             elif self.stopped is None:
-                self._refuse_whole(decision)
+                self.stopped = decision
         self.locked = False
         if self.ended and (calls := self._tracks.get(Point.TOOL_CALL)):
             calls.judged = calls.cleared = calls.came
-
-    def _refuse_whole(self, decision: Decision) -> None:
-        """What was released cannot be changed any more: whatever does not pass ends the stream."""
-        self.stopped = decision if decision.stops else decision.model_copy(update={"action": Action.BLOCK})
 
     def failed(self, error: GuardError) -> None:
         """The guard gave no judgement: the policy's `on_guard_error` says what that means.

@@ -6,7 +6,7 @@ Whatever ends the stream (its own end, a block, an error, a consumer who has had
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from contextvars import Context, copy_context
@@ -36,7 +36,7 @@ def open_stream(guard: Guard, context: Sequence[Turn], policy: Policy) -> Stream
 
 def screened(
     source: Iterator[T], course: Course[T], session: StreamSession, guard: Guard, policy: Policy
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """The items of `source` that may leave, each as soon as it may. Afterwards `course.gate` tells what was decided.
 
     The source is read in the caller's thread while nothing is under way, and otherwise in a helper thread, always in
@@ -141,7 +141,7 @@ def _close(source: Any) -> None:
 
 async def ascreened(
     source: AsyncIterator[T], course: Course[T], session: StreamSession, guard: Guard, policy: Policy
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T, None]:
     """The items of `source` that may leave, each as soon as it may. Afterwards `course.gate` tells what was decided.
 
     On a block what is being read is cancelled.
@@ -226,3 +226,20 @@ class _AsyncLane:
             await asyncio.gather(*under_way, return_exceptions=True)
         if callable(close := getattr(self._source, "aclose", None)):
             await close()
+
+
+async def from_threads(source: Iterator[T]) -> AsyncIterator[T]:
+    """The items of a blocking `source`, read in helper threads; the source is closed when this is."""
+    loop, context = asyncio.get_running_loop(), copy_context()
+    reading: asyncio.Future[Any] | None = None
+    try:
+        while True:
+            reading = loop.run_in_executor(None, partial(context.run, next, source, _END))
+            if (item := await asyncio.shield(reading)) is _END:
+                return
+            yield item
+    finally:
+        if reading is None or reading.done():
+            _close(source)
+        else:  # closed while an item is being read
+            reading.add_done_callback(lambda _: _close(source))

@@ -14,9 +14,12 @@ except ImportError as error:
 from .._lazy import lazy
 
 if TYPE_CHECKING:
+    from .model import guard_model
     from .runnable import Qwen3GuardRunnable
     from .wrapped import GuardedChain
 
-__all__ = ["GuardedChain", "Qwen3GuardRunnable"]
+__all__ = ["GuardedChain", "Qwen3GuardRunnable", "guard_model"]
 
-__getattr__, __dir__ = lazy(__name__, {"GuardedChain": "wrapped", "Qwen3GuardRunnable": "runnable"})
+__getattr__, __dir__ = lazy(
+    __name__, {"GuardedChain": "wrapped", "Qwen3GuardRunnable": "runnable", "guard_model": "model"}
+)

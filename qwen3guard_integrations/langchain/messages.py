@@ -271,6 +271,12 @@ def _without_reasoning(content: str | list[str | dict[str, Any]]) -> str | list[
     return [block for block in content if isinstance(block, str) or block.get("type") not in _REASONING_BLOCKS]
 
 
+def without_reasoning(message: BaseMessage) -> BaseMessage:
+    """A copy of `message` without its reasoning."""
+    kwargs = {key: value for key, value in message.additional_kwargs.items() if key not in _REASONING_KEYS}
+    return message.model_copy(update={"content": _without_reasoning(message.content), "additional_kwargs": kwargs})
+
+
 def _without_tool_calls(message: AIMessage, decisions: Sequence[Decision], redaction: str) -> dict[str, Any]:
     verdicts = [decision for decision in decisions if decision.point is Point.TOOL_CALL]
     passes = {id(call): d.passes for call, d in zip(tool_calls_of(message), verdicts, strict=True)}

@@ -1,0 +1,308 @@
+"""One guarded answer of a chat model, from its prompt to its end: what is decided at each step, for both lanes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from ..core.conversation import Conversation, Turn
+from ..core.course import Course
+from ..core.decision import Action, Decision
+from ..core.errors import BlockedError
+from ..core.gate import Gate
+from ..core.points import Point
+from ..core.policy import Policy
+from ..core.screening import Item, screening
+from ..guards.protocol import Guard, StreamSession
+from ..guards.streaming import open_stream
+from .chunks import last_chunk, last_text, pieces_of, whole, without
+from .messages import parts_of, refusal_message, turn_of
+from .values import DROPPED, Reading, Scope, read, stopping
+
+OnBlock = Literal["refuse", "raise", "regenerate"]
+PromptScreening = Literal["before", "parallel", "off"]
+
+INTERVENTION = (
+    "The answer was heading somewhere harmful and the last part of it was taken back. Think again about what would "
+    "really help here, and go on from where the answer stands now: safely, without repeating it."
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Screens:
+    """How a model is guarded: the settings of `guard_model`. Equal when they guard in the same way."""
+
+    guard: Guard
+    policy: Policy
+    on_block: OnBlock = "refuse"
+    prompt: PromptScreening = "before"
+    retries: int = 5
+    buffer_tokens: int = 40
+    intervention: str = INTERVENTION
+    fallback: Any = None
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        numbers = (self.on_block, self.prompt, self.retries, self.buffer_tokens, self.intervention)
+        return (id(self.guard), id(self.fallback), *numbers)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Screens) and self._key == other._key and self.policy == other.policy
+
+
+PromptFlow = Generator[Sequence[Conversation], Sequence[Any], None]
+
+
+@dataclass(slots=True)
+class Answer:
+    """The state of one call: made for it, and dropped with it.
+
+    Attributes:
+        screens: The settings.
+        messages: What the model is given: what was asked, without what the policy redacted of it, and after a block
+            what has left of the answer so far with the intervention.
+        gate: Of the stream.
+        stopped: The decision that ended the answer.
+    """
+
+    screens: Screens
+    asked: list[BaseMessage]
+    messages: list[BaseMessage] = field(init=False)
+    gate: Gate[ChatGenerationChunk] = field(init=False)
+    stopped: Decision | None = field(default=None, init=False)
+    tries: int = field(default=0, init=False)
+    waited: int = field(default=0, init=False)
+    given: list[BaseMessage] = field(init=False)
+    _session: StreamSession | None = field(default=None, init=False)
+    _prompt: Reading | None = field(default=None, init=False)
+    _seen: list[AIMessageChunk] = field(default_factory=list, init=False)
+    _left: list[AIMessageChunk] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.messages = self.given = self.asked
+        if self.screens.prompt != "off":
+            self._prompt = read(self.asked, Scope(policy=self.screens.policy, point=Point.PROMPT))
+        self.gate = Gate(
+            self.screens.policy,
+            reserve=self.screens.buffer_tokens if self.screens.on_block == "regenerate" else 0,
+            locked=self.parallel,
+        )
+
+    # --- the prompt ---
+
+    @property
+    def parallel(self) -> bool:
+        """Whether the prompt is judged while the model already works."""
+        return self.screens.prompt == "parallel" and self._prompt is not None and bool(self._prompt.items)
+
+    @property
+    def prompt_items(self) -> Sequence[Item]:
+        """What there is to judge in the prompt."""
+        return self._prompt.items if self._prompt is not None else ()
+
+    def screen_prompt(self) -> PromptFlow:
+        """Judge the prompt, before the model gets it."""
+        if self._prompt is None or self.parallel:
+            return
+        decisions = yield from screening(self._prompt.items, self.screens.policy)
+        self.prompt_decided(decisions)
+
+    def prompt_decided(self, decisions: Sequence[Decision]) -> None:
+        """Take the decisions about the prompt: it stops the answer, goes on, or goes on without what was redacted."""
+        assert self._prompt is not None
+        self.stopped = stopping(decisions)
+        if self.stopped is None and not all(decision.passes for decision in decisions):
+            released = self._prompt.released(decisions)
+            first = next(decision for decision in decisions if not decision.passes)
+            if self.parallel or released is DROPPED:  # the model has read it already, or there is nothing to read
+                self.stopped = first.model_copy(update={"action": Action.BLOCK})
+            else:
+                self.messages = self.given = list(released)
+
+    @property
+    def context(self) -> list[Turn]:
+        """The conversation that is answered."""
+        return [turn for turn in map(turn_of, self.asked) if not turn.blank]
+
+    # --- the stream ---
+
+    @property
+    def session(self) -> StreamSession:
+        """The guard's session, opened when it is first needed."""
+        if self._session is None:
+            self._session = open_stream(self.screens.guard, self.context, self.screens.policy)
+        return self._session
+
+    def course(self) -> Course[ChatGenerationChunk]:
+        """The screening of the next stream of the model."""
+        self._seen = []
+        return Course(
+            gate=self.gate,
+            pieces=self._pieces,
+            patience=self.session.patience,
+            without=_without,
+            clock=time.monotonic,
+            prompt=self.prompt_items if self.gate.locked else (),
+            rest=self._tool_calls,
+        )
+
+    def _pieces(self, chunk: ChatGenerationChunk) -> Any:
+        message = chunk.message
+        if isinstance(message, AIMessageChunk):
+            self._seen.append(message)
+            if self.tries and self._left:  # one answer has one id, however often the model began anew
+                message.id = self._left[0].id
+        return pieces_of(message)
+
+    def _tool_calls(self) -> list[Item]:
+        calls = [chunk for chunk in self._seen if chunk.tool_call_chunks or chunk.additional_kwargs]
+        if not calls:
+            return []
+        parts = parts_of(whole(calls))
+        return [
+            Item(point, Conversation(turns=(*self.context, turn))) for point, turn in parts if point is Point.TOOL_CALL
+        ]
+
+    def leaves(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
+        """`chunk`, on its way to the reader."""
+        if self.screens.on_block == "regenerate" and isinstance(chunk.message, AIMessageChunk):
+            self._left.append(chunk.message)
+        return chunk
+
+    # --- what follows a block ---
+
+    def again(self) -> bool:
+        """Whether the model is asked once more, with `messages`; otherwise `stopped` is final."""
+        self.stopped = self.gate.stopped
+        self.waited = self.gate.dropped
+        if not self._may_try_again():
+            return False
+        self.session.rollback(self.gate.rewind())
+        return True
+
+    def _may_try_again(self) -> bool:
+        last = self.last_own_try + (self.screens.fallback is not None)
+        if self.stopped is None or self.stopped.point not in _WRITTEN or self.tries >= last:
+            return False
+        self.tries += 1
+        self.stopped = None
+        self.messages = self._messages_again()
+        return True
+
+    @property
+    def last_own_try(self) -> int:
+        """The number of the last try of the model itself; the one after it is the fallback model's."""
+        return self.screens.retries if self.screens.on_block == "regenerate" else 0
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether it is the fallback model's turn."""
+        return self.screens.fallback is not None and self.tries > self.last_own_try
+
+    def _messages_again(self) -> list[BaseMessage]:
+        text = whole(self._left).text if self._left else ""
+        if self.falls_back and not text:
+            return self.given
+        kept = [AIMessage(content=text)] if text else []
+        return [*self.given, *kept, HumanMessage(content=self.screens.intervention)]
+
+    def ending(self) -> list[ChatGenerationChunk]:
+        """What the reader gets after everything that may leave has left.
+
+        Raises:
+            BlockedError: The answer was stopped, and `on_block` is "raise".
+        """
+        like = next(iter(self._left or self._seen), None)
+        if self.stopped is None:
+            return [_chunk(self._report(like))] if self.tries else []
+        if self.screens.on_block == "raise":
+            raise BlockedError(self.stopped)
+        text = last_text(self.screens.policy, self.stopped)
+        message = last_chunk(text, self.stopped, like, begun=self.gate.anything_left)
+        message.response_metadata["qwen3guard"] |= self._effort()
+        return [_chunk(message)]
+
+    def _report(self, like: AIMessageChunk | None) -> AIMessageChunk:
+        return AIMessageChunk(
+            content=[] if like is not None and isinstance(like.content, list) else "",
+            id=like.id if like is not None else None,
+            response_metadata={"qwen3guard": self._effort()},
+            chunk_position="last",
+        )
+
+    def _effort(self) -> dict[str, Any]:
+        return {"retries": self.tries, "wait_tokens": self.waited} if self.tries else {}
+
+    def close(self) -> None:
+        """Free the session."""
+        if self._session is not None:
+            self._session.close()
+
+    # --- an answer that comes whole ---
+
+    def screen_result(self, result: ChatResult) -> Generator[Sequence[Conversation], Sequence[Any], ChatResult | None]:
+        """`result`, without what may not pass; None if the model is to be asked once more, with `messages`.
+
+        Raises:
+            BlockedError: The answer was stopped, and `on_block` is "raise".
+        """
+        scope = Scope(policy=self.screens.policy, point=Point.RESPONSE, context=tuple(self.context))
+        readings = [read(generation.message, scope) for generation in result.generations]
+        items = [item for reading in readings for item in reading.items]
+        decisions = yield from screening(items, self.screens.policy)
+        rest = iter(decisions)
+        screened = []
+        for generation, reading in zip(result.generations, readings, strict=True):
+            own = [next(rest) for _ in reading.items]
+            screened.append(self._released(generation, reading, own))
+        self.stopped = stopping(decisions)
+        if self.stopped is not None and self._may_try_again():
+            return None
+        if self.stopped is not None and self.screens.on_block == "raise":
+            raise BlockedError(self.stopped)
+        if all(new is old for new, old in zip(screened, result.generations, strict=True)):
+            return result
+        return ChatResult(generations=screened, llm_output=result.llm_output)
+
+    def _released(self, generation: ChatGeneration, reading: Reading, decisions: list[Decision]) -> ChatGeneration:
+        message = reading.released(decisions)
+        if message is generation.message:
+            return generation
+        if message is DROPPED:  # dropping the answer leaves nothing to go on with
+            message = refusal_message(self.screens.policy.refusal, decisions[0], like=generation.message)
+        if isinstance(generation.message, AIMessage) and isinstance(message, AIMessage):
+            message.usage_metadata = generation.message.usage_metadata  # the tokens were spent all the same
+            if "qwen3guard" in message.response_metadata:
+                message.response_metadata["qwen3guard"] |= self._effort()
+        return ChatGeneration(message=message, generation_info=None)
+
+    def refusal(self) -> ChatResult:
+        """The refusal as the whole answer.
+
+        Raises:
+            BlockedError: `on_block` is "raise".
+        """
+        assert self.stopped is not None
+        if self.screens.on_block == "raise":
+            raise BlockedError(self.stopped)
+        message = refusal_message(self.screens.policy.refusal, self.stopped, like=None)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+_WRITTEN = frozenset({Point.RESPONSE, Point.REASONING, Point.TOOL_CALL})
+
+
+def _without(chunk: ChatGenerationChunk, muted: frozenset[Point]) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=without(chunk.message, muted), generation_info=chunk.generation_info)
+
+
+def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=message, generation_info=None)
