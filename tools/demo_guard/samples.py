@@ -88,8 +88,12 @@ class SampleMaker:
             turns.append(self.prompt()[0])
         return turns
 
-    def bare_turn(self) -> Turn:
-        """One short prompt or response without any context."""
+    def single(self, with_prompt: bool) -> Conversation:
+        """One short prompt or response without any context; `with_prompt`, an empty prompt stands before a response."""
+        turn = self._short_turn()
+        return [Turn("user", [Span("")]), turn] if with_prompt and turn.role == "assistant" else [turn]
+
+    def _short_turn(self) -> Turn:
         if self._chance(0.2):
             return self._natural_exchange()[-1]
         if self._chance(0.12):

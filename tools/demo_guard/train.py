@@ -47,6 +47,7 @@ class Recipe:
     token_loss: float = 0.5
     query_end_weight: float = 12.0
     response_end_weight: float = 4.0
+    single_share: float = 0.0
     seed: int = 7
 
 
@@ -63,18 +64,20 @@ class Encoded:
 class Encoder:
     """Turns generated conversations into token ids, with BPE dropout on half of them."""
 
-    def __init__(self, tokenizer_file: Path, dropout: float, seed: int) -> None:
+    def __init__(self, tokenizer_file: Path, dropout: float, seed: int, single_share: float) -> None:
         self.exact = Tokenizer.from_file(str(tokenizer_file))
         self.noisy = Tokenizer.from_file(str(tokenizer_file))
         self.noisy.model.dropout = dropout
         self.maker = SampleMaker(load(), seed)
         self.rng = random.Random(seed)
+        self.single_share = single_share
 
     def draw(self, kind: str, count: int) -> list[Encoded]:
         """So many new samples: "gen" and "stream" as these models read them, "bare" for single turns."""
         encoded: list[Encoded] = []
         while len(encoded) < count:
-            turns = [self.maker.bare_turn()] if kind == "bare" else self.maker.conversation()
+            single = self.rng.random() < self.single_share
+            turns = self.maker.single(with_prompt=kind != "bare") if single else self.maker.conversation()
             rendered = render_gen(turns) if kind == "gen" else render_stream(turns)
             verdict = gen_verdict(turns) + END if kind == "gen" else ""
             item = self._encode(rendered, verdict)
@@ -98,7 +101,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.kind = kind
         self.recipe = recipe
-        self.encoder = Encoder(tokenizer_file, recipe.bpe_dropout, recipe.seed + (kind == "stream"))
+        self.encoder = Encoder(tokenizer_file, recipe.bpe_dropout, recipe.seed + (kind == "stream"), recipe.single_share)
         tokenizer = self.encoder.exact
         self.pad, self.end = tokenizer.token_to_id(PAD), tokenizer.token_to_id(END)
         severities = [tokenizer.encode(f" {name}").ids[0] for name in SEVERITY_NAMES.values()]
