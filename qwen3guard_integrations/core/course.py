@@ -22,6 +22,10 @@ _READ_AHEAD: Final = 8
 """Items that are read while a judgement is under way, unless the next window takes more: a slow guard then judges
 several tokens in one forward pass, and a model that is stopped has not written much in vain."""
 
+FIRST_LOOK: Final = 400
+"""Characters of a text that is judged whole after which it is looked at on the way, and then each time it has doubled:
+so a harmful one is stopped early, and all looks together cost no more than twice the last one."""
+
 
 # --- what is to be done ---
 
@@ -132,6 +136,7 @@ class Course(Generic[T]):
     _rested: bool = False
     _came: float = 0.0
     _ahead: int = 0
+    _next_look: int = FIRST_LOOK
 
     def run(self) -> Generator[Wish[T], Event[T] | None, None]:
         """The flow; it returns when everything has left, or the gate has stopped the stream.
@@ -165,6 +170,9 @@ class Course(Generic[T]):
         """What to do next: ask if it is time, and otherwise wait for what is under way, or for more."""
         gate, now = self.gate, self.clock()
         early = gate.early_in(now)
+        if gate.unread >= self._next_look and not self._looking and not gate.ended:
+            self._next_look, self._looking = 2 * gate.unread, True
+            return Look(self.rest())
         if self._judging:
             return Wait(early, read=self._ahead < _READ_AHEAD or self.patience(gate.unasked) > 0)
         if gate.ended:

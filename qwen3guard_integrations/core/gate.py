@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from .decision import Action, Decision
 from .errors import GuardError, GuardResponseError
@@ -23,10 +23,14 @@ from .verdict import Verdict
 
 T = TypeVar("T")
 
+_WRITTEN: Final = frozenset({Point.RESPONSE, Point.REASONING})
+"""The tracks that are judged while they are written; all others are judged whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of the text of one track: `Point.RESPONSE`, `Point.REASONING` or `Point.TOOL_CALL`."""
+    """A piece of the text of one track: `Point.RESPONSE` and `Point.REASONING` are judged while they are written, the
+    text of any other point, such as `Point.TOOL_CALL`, when it is complete."""
 
     point: Point
     text: str
@@ -157,7 +161,7 @@ class Gate(Generic[T]):
                 track.inline |= inline and point is Point.REASONING
                 if self._unguarded or not self.policy.judges(point):
                     track.judged = track.cleared = track.came
-                elif point is not Point.TOOL_CALL:  # those are judged whole
+                elif point in _WRITTEN:
                     self._add_unasked(point, text)
             self._stretches.append(_Stretch(track, track.came if track else 0, self._sorted))
 
@@ -171,8 +175,7 @@ class Gate(Generic[T]):
     @property
     def asked(self) -> bool:
         """Whether there is a track that the guard is, or was, asked about token by token or window by window."""
-        points = self._tracks.keys() - {Point.TOOL_CALL}
-        return not self._unguarded and any(map(self.policy.judges, points))
+        return not self._unguarded and any(map(self.policy.judges, self._tracks.keys() & _WRITTEN))
 
     @property
     def unasked(self) -> Sequence[Piece]:
@@ -224,7 +227,7 @@ class Gate(Generic[T]):
             GuardResponseError: It left text without a judgement.
         """
         for track in self._tracks.values():
-            if self.stopped or track.muted or track.point is Point.TOOL_CALL:
+            if self.stopped or track.muted or track.point not in _WRITTEN:
                 continue
             if track.judged < track.came:
                 raise GuardResponseError(
@@ -236,15 +239,28 @@ class Gate(Generic[T]):
                 track.cleared = track.came
 
     def decided(self, decisions: Iterable[Decision]) -> None:
-        """Take decisions that were made about whole texts beside the stream: its prompt, or its tool calls."""
+        """Take decisions that were made about whole texts beside the stream: its prompt, or what is judged whole.
+
+        Tool calls leave when they passed after the end of the stream: before, they were not complete.
+        """
         for decision in decisions:
-            if decision.passes:
+            if not decision.passes:
+                self.stopped = self.stopped or decision
+            elif self.ended or self.locked:
                 self._extra.append(decision)
-            elif self.stopped is None:
-                self.stopped = decision
         self.locked = False
-        if self.ended and (calls := self._tracks.get(Point.TOOL_CALL)):
-            calls.judged = calls.cleared = calls.came
+        if self.ended and self.stopped is None:
+            for track in self._whole_tracks:
+                track.judged = track.cleared = track.came
+
+    @property
+    def _whole_tracks(self) -> list[_Track]:
+        return [track for point, track in self._tracks.items() if point not in _WRITTEN]
+
+    @property
+    def unread(self) -> int:
+        """How many characters came that are judged whole: tool calls."""
+        return sum(track.came - track.cleared for track in self._whole_tracks)
 
     def failed(self, error: GuardError) -> None:
         """The guard gave no judgement: the policy's `on_guard_error` says what that means.
@@ -298,10 +314,10 @@ class Gate(Generic[T]):
         if self.stopped or self.policy.hold == "judged":
             return False
         if self.policy.hold == "none":
-            return True
+            return not self._whole_tracks
         return (
             self._came - held.end >= self.policy.hold_characters or now - held.since >= self.policy.hold_seconds
-        ) and Point.TOOL_CALL not in self._tracks
+        ) and not self._whole_tracks
 
     @property
     def _muted(self) -> frozenset[Point]:

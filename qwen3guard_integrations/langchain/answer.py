@@ -190,7 +190,12 @@ class Answer:
 
     def _may_try_again(self) -> bool:
         last = self.last_own_try + (self.screens.fallback is not None)
-        if self.stopped is None or self.stopped.point not in _WRITTEN or self.tries >= last:
+        if (
+            self.stopped is None
+            or self.stopped.action is Action.REDACT
+            or self.stopped.point not in _WRITTEN
+            or self.tries >= last
+        ):
             return False
         self.tries += 1
         self.stopped = None
@@ -223,7 +228,7 @@ class Answer:
         like = next(iter(self._left or self._seen), None)
         if self.stopped is None:
             return [_chunk(self._report(like))] if self.tries else []
-        if self.screens.on_block == "raise":
+        if self.screens.on_block == "raise" and self.stopped.action is not Action.REDACT:
             raise BlockedError(self.stopped)
         text = last_text(self.screens.policy, self.stopped)
         message = last_chunk(text, self.stopped, like, begun=self.gate.anything_left)

@@ -1,4 +1,4 @@
-"""A stream that is held until all of it is judged: chunks in, the same chunks out."""
+"""A stream of values that are no answer being written: held until all of it is judged. Chunks in, the same out."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from functools import reduce
 from itertools import pairwise
 from operator import add
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.messages import AIMessageChunk, BaseMessageChunk
 from langchain_core.runnables.utils import AddableDict
 
+from ..core.course import FIRST_LOOK
 from .messages import reasoning_of
-
-FIRST_LOOK: Final = 400
-"""Characters after which a running stream is judged for the first time; then each time it has doubled, so that all
-looks together cost no more than twice the last one."""
 
 
 @dataclass(slots=True)

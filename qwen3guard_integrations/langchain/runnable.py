@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, field_validator
@@ -23,9 +25,11 @@ from ..core.screening import screening
 from ..core.verdict import Verdict
 from ..guards.load import how_loaded, load_guard
 from ..guards.protocol import Guard
+from ..guards.streaming import ascreened, screened
 from .holding import Held
 from .tracing import Run, atraced, atraced_all, traced, traced_all
 from .values import DROPPED, Reading, Scope, read, stopping, unheard
+from .written import Written, aclose, apeeked, close, peeked
 
 if TYPE_CHECKING:
     from .wrapped import GuardedChain
@@ -65,9 +69,12 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
     the refusal and the chain is never called. (Between `prompt` and `model`, `on_block="refuse"` would hand the
     refusal to the model as its prompt; use "raise" or `wrap` there.)
 
-    While a model streams, its answer is held until all of it is judged, then released in the same chunks. A long
-    answer is also judged on the way, and the model is stopped upstream as soon as one look blocks. For that, stand
-    directly behind the model: without asyncio, LangChain's parsers read a model to its end when they are closed.
+    What a model streams goes on while it is written, each chunk as soon as a judgement covers it: token by token with a
+    `StreamGuard`, window by window with any other (`WindowedStreamGuard`); `Policy.hold` and `Policy.debounce` say what
+    may leave when. Tool calls leave when they are complete. On a block the model is stopped upstream and what follows
+    is the refusal, or the error; what was released stays released. For that, stand directly behind the model: without
+    asyncio, LangChain's parsers read a model to its end when they are closed. Strings are taken for an answer that is
+    being written with `point="response"`; streams of other values are held until all of it is judged.
 
     Args:
         guard: Who judges: a guard, or what `load_guard` takes (a name, or a dictionary of its arguments).
@@ -238,7 +245,7 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        """The chunks of `input`, once all of them are judged; on a block the stream upstream is closed."""
+        """The chunks of `input`, each as soon as it is judged; on a block the stream upstream is closed."""
         with traced(self, config) as step:
             yield from step.shown(self.released(input, step))
 
@@ -248,9 +255,9 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        """The chunks of `input`, once all of them are judged; on a block the stream upstream is closed."""
+        """The chunks of `input`, each as soon as it is judged; on a block the stream upstream is closed."""
         async with atraced(self, config) as step:
-            async for chunk in step.ashown(await self.areleased(input, step)):
+            async for chunk in step.ashown(self.areleased(input, step)):
                 yield chunk
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002
@@ -266,8 +273,15 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         """`input` as the only chunk, if it may pass."""
         yield await self.ainvoke(input, config, **kwargs)
 
-    def released(self, chunks: Iterator[Any], step: Run, where: Place = _HERE) -> list[Any]:
-        """What goes on in place of `chunks`: read to their end, or closed as soon as a look at them blocks."""
+    def released(self, chunks: Iterator[Any], step: Run, where: Place = _HERE) -> Iterator[Any]:
+        """What goes on in place of `chunks`, as soon as it may; closed as soon as a judgement blocks."""
+        first, chunks = peeked(chunks)
+        if self._is_written(first, where):
+            answer = Written(self, where)
+            with closing(answer):
+                yield from screened(chunks, answer.course(), answer.session, self.guard, self.policy)
+                yield from map(value_of, answer.ending(step))
+            return
         held, outcome = Held(), None
         try:
             for chunk in chunks:
@@ -278,12 +292,22 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
             else:
                 outcome = run(self._look(held, step, where, final=True), self.guard.check_many)[0]
         finally:
-            if callable(close := getattr(chunks, "close", None)):
-                close()
-        return held.chunks if outcome is held else [value_of(outcome)]
+            close(chunks)
+        yield from held.chunks if outcome is held else [value_of(outcome)]
 
-    async def areleased(self, chunks: AsyncIterator[Any], step: Run, where: Place = _HERE) -> list[Any]:
-        """What goes on in place of `chunks`: read to their end, or closed as soon as a look at them blocks."""
+    async def areleased(self, chunks: AsyncIterator[Any], step: Run, where: Place = _HERE) -> AsyncIterator[Any]:
+        """What goes on in place of `chunks`, as soon as it may; closed as soon as a judgement blocks."""
+        first, chunks = await apeeked(chunks)
+        if self._is_written(first, where):
+            answer = Written(self, where)
+            with closing(answer):
+                stream = ascreened(chunks, answer.course(), answer.session, self.guard, self.policy)
+                async with aclosing(stream):
+                    async for chunk in stream:
+                        yield chunk
+                for last in answer.ending(step):
+                    yield value_of(last)
+            return
         held, outcome = Held(), None
         try:
             async for chunk in chunks:
@@ -292,12 +316,18 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
                     if (outcome := (await arun(look, self.guard.acheck_many))[0]) is not held:
                         break
             else:
-                last = self._look(held, step, where, final=True)
-                outcome = (await arun(last, self.guard.acheck_many))[0]
+                last_look = self._look(held, step, where, final=True)
+                outcome = (await arun(last_look, self.guard.acheck_many))[0]
         finally:
-            if callable(close := getattr(chunks, "aclose", None)):
-                await close()
-        return held.chunks if outcome is held else [value_of(outcome)]
+            await aclose(chunks)
+        for chunk in held.chunks if outcome is held else [value_of(outcome)]:
+            yield chunk
+
+    def _is_written(self, first: Any, where: Place) -> bool:
+        """Whether a stream that begins so is an answer being written, which can be judged piece by piece."""
+        return isinstance(first, AIMessageChunk) or (
+            isinstance(first, str) and (where.point or self.point) is Point.RESPONSE
+        )
 
     # --- serialisation ---
 

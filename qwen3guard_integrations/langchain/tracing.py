@@ -51,18 +51,13 @@ class Run:
                 passing = tap(self.manager.run_id, passing)
         return passing
 
-    def ashown(self, chunks: Iterable[Any]) -> AsyncIterator[Any]:
+    def ashown(self, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """`chunks`, which go on, as they pass by those who watch the run (`astream_events`)."""
-        passing = _aiter(chunks)
+        passing = chunks
         for handler in self.manager.handlers:
             if callable(tap := getattr(handler, "tap_output_aiter", None)):
                 passing = tap(self.manager.run_id, passing)
         return passing
-
-
-async def _aiter(chunks: Iterable[Any]) -> AsyncIterator[Any]:
-    for chunk in chunks:
-        yield chunk
 
 
 def _opening(runnable: Runnable[Any, Any], config: RunnableConfig) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .messages import refusal_message
 from .runnable import Place, Qwen3GuardRunnable, ScreenFlow, value_of
 from .tracing import Run, atraced, atraced_all, traced, traced_all
 from .values import Reading
+from .written import only
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class GuardedChain(RunnableSerializable[Any, Any]):
             return [value_of(outcome) for outcome in outcomes]
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002
-        """The chunks of the answer, once all of it is judged; on a block `bound` is stopped."""
+        """The chunks of the answer, each as soon as it is judged; on a block `bound` is stopped."""
         with traced(self, config) as step:
             value, place = run(self._entry(input, step), self.screen.guard.check_many)
             if place is None:
@@ -160,15 +161,15 @@ class GuardedChain(RunnableSerializable[Any, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        """The chunks of the answer, once all of it is judged; on a block `bound` is stopped."""
+        """The chunks of the answer, each as soon as it is judged; on a block `bound` is stopped."""
         async with atraced(self, config) as step:
             value, place = await arun(self._entry(input, step), self.screen.guard.acheck_many)
             if place is None:
-                async for chunk in step.ashown([value]):
+                async for chunk in step.ashown(only(value)):
                     yield chunk
                 return
             chunks = self.bound.astream(value, step.child, **kwargs)
-            async for chunk in step.ashown(await self.screen.areleased(chunks, step, place)):
+            async for chunk in step.ashown(self.screen.areleased(chunks, step, place)):
                 yield chunk
 
     # --- what others want to know of a runnable ---

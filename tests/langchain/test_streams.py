@@ -16,7 +16,7 @@ from langchain_core.runnables import AddableDict, RunnableGenerator, RunnablePar
 from langchain_openai import ChatOpenAI
 
 from qwen3guard_integrations import BlockedError, GuardUnavailableError
-from qwen3guard_integrations.langchain.holding import FIRST_LOOK
+from qwen3guard_integrations.core.course import FIRST_LOOK
 
 from ..conftest import Lane
 from .helpers import BAD, REFUSAL, REMOVED, ChunkModel, Recorder, asked, fake_guard, screen
@@ -140,7 +140,7 @@ async def test_harm_in_pieces_is_found(chunks: list[Any], how: str, lane: Lane) 
             await through(lane, step, *chunks)
     else:
         released = await through(lane, step, *chunks)
-        assert len(released) == 1, "one value in place of all the pieces"
+        assert len(released) == 1 or how == "redact", "one value in place of all the pieces"
         assert "bomb" not in repr(released)
 
 

@@ -101,7 +101,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.kind = kind
         self.recipe = recipe
-        self.encoder = Encoder(tokenizer_file, recipe.bpe_dropout, recipe.seed + (kind == "stream"), recipe.single_share)
+        seed = recipe.seed + (kind == "stream")
+        self.encoder = Encoder(tokenizer_file, recipe.bpe_dropout, seed, recipe.single_share)
         tokenizer = self.encoder.exact
         self.pad, self.end = tokenizer.token_to_id(PAD), tokenizer.token_to_id(END)
         severities = [tokenizer.encode(f" {name}").ids[0] for name in SEVERITY_NAMES.values()]
