@@ -236,7 +236,9 @@ def test_reasoning_inside_the_text_cannot_be_left_out() -> None:
 
 
 def test_a_point_that_is_not_judged_is_not_asked_about() -> None:
-    gate: Gate[str] = Gate(Policy.model_validate({"points": {"reasoning": "allow"}}).model_copy(update={"mode": "loose"}))
+    gate: Gate[str] = Gate(
+        Policy.model_validate({"points": {"reasoning": "allow"}}).model_copy(update={"mode": "loose"})
+    )
     gate.push("r", [Piece(Point.REASONING, "r")])
     assert not gate.unasked
     assert gate.take() == [("r", frozenset())]
