@@ -94,7 +94,7 @@ class Gate(Generic[T]):
 
     Args:
         policy: What passes, how many tokens must agree (`debounce`), and what may leave early (`hold`).
-        reserve: How many items are kept back at the end although they may leave, so that they can be taken back.
+        reserve: So many of the last items are kept back even if they may leave, so that a stop can take them back.
         locked: Nothing leaves before `decided`: the prompt is still being judged.
 
     Attributes:
@@ -287,7 +287,7 @@ class Gate(Generic[T]):
         if self.locked:
             return []
         cleared = self._clear()
-        keep = 0 if self.stopped or self.ended else self.reserve
+        keep = 0 if self.ended and not self.stopped else self.reserve
         taken = []
         while len(self._items) > keep and (self._items[0].end <= cleared or self._may_leave_early(self._items[0], now)):
             held = self._items.popleft()

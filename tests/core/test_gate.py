@@ -192,8 +192,7 @@ def test_a_settled_judgement_needs_no_second() -> None:
 
 def test_reasoning_and_answer_have_policies_of_their_own() -> None:
     gate: Gate[str] = Gate(Policy.model_validate({"points": {"reasoning": {"unsafe": "flag"}}}))
-    judged(gate, "abc", [UNSAFE] * 3, Point.REASONING)
-    assert gate.stopped is None
+    assert judged(gate, "abc", [UNSAFE] * 3, Point.REASONING) == ["a", "b", "c"]
     assert gate.decisions[0].action is Action.FLAG
     judged(gate, "abc", [UNSAFE] * 3)
     assert gate.stopped is not None
@@ -336,9 +335,9 @@ def test_text_that_the_guard_left_out_is_an_error() -> None:
 
 
 def test_rewinding_takes_back_what_has_not_left() -> None:
-    gate: Gate[str] = Gate(Policy(), reserve=1)
-    assert "".join(judged(gate, "abcd", [SAFE, SAFE, UNSAFE, UNSAFE])) == "ab"
-    assert gate.dropped == 2
+    gate: Gate[str] = Gate(Policy(), reserve=3)
+    assert "".join(judged(gate, "abcd", [SAFE, SAFE, UNSAFE, UNSAFE])) == "a", "a stop takes the reserve back too"
+    assert gate.dropped == 3
     gate = Gate(Policy(), reserve=2)
     assert "".join(judged(gate, "abcd", [SAFE] * 4)) == "ab"
     assert gate.rewind() == {Point.RESPONSE: 2}

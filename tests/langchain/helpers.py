@@ -41,6 +41,11 @@ def asked(guard: Any) -> list[str]:
     return [turn.reasoning or turn.content for turn in turns]
 
 
+def call_names(chunks: Sequence[Any]) -> list[str]:
+    """The names of the tool calls in streamed chunks."""
+    return [call["name"] for chunk in chunks for call in chunk.tool_call_chunks]
+
+
 class ChunkModel(BaseChatModel):
     """Streams the given chunks, and counts how many were pulled and whether the stream was closed early."""
 

@@ -32,6 +32,11 @@ async def _drain(items: Iterator[Any]) -> AsyncIterator[Any]:
         yield item
 
 
+async def _pass(items: Any) -> AsyncIterator[Any]:
+    async for item in items:
+        yield item
+
+
 async def invoke(model: Any, config: Any) -> AsyncIterator[Any]:
     yield model.invoke(ASKED)
 
@@ -45,7 +50,7 @@ def stream(model: Any, config: Any) -> AsyncIterator[Any]:
 
 
 def astream(model: Any, config: Any) -> AsyncIterator[Any]:
-    return model.astream(ASKED)
+    return _pass(model.astream(ASKED))
 
 
 def chain_stream(model: Any, config: Any) -> AsyncIterator[Any]:
@@ -53,11 +58,11 @@ def chain_stream(model: Any, config: Any) -> AsyncIterator[Any]:
 
 
 def chain_astream(model: Any, config: Any) -> AsyncIterator[Any]:
-    return (model | StrOutputParser()).astream(ASKED)
+    return _pass((model | StrOutputParser()).astream(ASKED))
 
 
 def events(model: Any, config: Any) -> AsyncIterator[Any]:
-    return (model | StrOutputParser()).astream_events(ASKED, version="v2")
+    return _pass((model | StrOutputParser()).astream_events(ASKED, version="v2"))
 
 
 def model_v3(model: Any, config: Any) -> AsyncIterator[Any]:
@@ -86,7 +91,7 @@ def agent_astream(mode: Any) -> Way:
 
 
 def agent_events(model: Any, config: Any) -> AsyncIterator[Any]:
-    return agent(model, config).astream_events(STATE, version="v2")
+    return _pass(agent(model, config).astream_events(STATE, version="v2"))
 
 
 async def agent_v3(model: Any, config: Any) -> AsyncIterator[Any]:

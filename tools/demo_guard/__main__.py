@@ -6,6 +6,7 @@ import argparse
 import multiprocessing
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from .evaluate import WEIGHTS
@@ -26,24 +27,26 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", type=Path, default=WEIGHTS, help="where the checkpoints go")
+    parser.add_argument("--without-dev", action="store_true", help="leave the development split out, to measure on it")
     parser.add_argument("--work", type=Path, help="where intermediate files go (default: a temporary folder)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        build(work, arguments.target)
+        build(work, arguments.target, "train" if arguments.without_dev else "all")
 
 
-def build(work: Path, target: Path) -> None:
+def build(work: Path, target: Path, split: str) -> None:
     """Trains the tokenizer, the common first stage, then both models side by side, and exports them."""
     started = time.time()
     tokenizer_file = work / "tokenizer.json"
-    train_tokenizer(load(), VOCABULARY, seed=1).save(str(tokenizer_file))
-    weights = {kind: work / f"{kind}.pt" for kind in RECIPES}
-    train("bare", tokenizer_file, RECIPES["bare"], weights["bare"])
+    recipes = {kind: replace(recipe, split=split) for kind, recipe in RECIPES.items()}
+    train_tokenizer(load(split), VOCABULARY, seed=1).save(str(tokenizer_file))
+    weights = {kind: work / f"{kind}.pt" for kind in recipes}
+    train("bare", tokenizer_file, recipes["bare"], weights["bare"])
     context = multiprocessing.get_context("spawn")
     runs = [
-        context.Process(target=train, args=(kind, tokenizer_file, RECIPES[kind], weights[kind], weights["bare"]))
+        context.Process(target=train, args=(kind, tokenizer_file, recipes[kind], weights[kind], weights["bare"]))
         for kind in ("gen", "stream")
     ]
     for run in runs:

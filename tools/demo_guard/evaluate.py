@@ -1,7 +1,8 @@
 """Measures the exported checkpoints on held-out sentences: ``python -m tools.demo_guard.evaluate``.
 
 The held-out sentences were written by somebody who had not seen the training text. ``--dev`` measures on the
-development split of the training sentences instead; ``--write-card`` also puts the figures into the card.
+development split of the training sentences instead, for checkpoints that were trained without it; ``--write-card``
+also puts the figures into the card.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def held_out_rows() -> tuple[list[Row], list[Row]]:
 
 def dev_rows() -> tuple[list[Row], list[Row]]:
     """The development split of the training sentences; its language is not recorded."""
-    texts = load(dev=True)
+    texts = load("dev")
     prompts = [
         Row(item.text, SEVERITY_NAMES[item.label.severity], CATEGORY_NAMES.get(item.label.category), "any")
         for item in texts.sentences

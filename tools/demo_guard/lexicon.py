@@ -104,25 +104,28 @@ def is_dev(text: str) -> bool:
     return zlib.crc32(text.strip().lower().encode()) % 1000 < DEV_SHARE * 1000
 
 
-def load(dev: bool = False) -> Texts:
-    """All training text, or only the natural sentences of the development split."""
+def load(split: str = "all") -> Texts:
+    """All training text ("all"), all but the development split ("train"), or only its natural sentences ("dev")."""
     texts = Texts()
-    _load_sentences(texts, dev)
-    if not dev:
+    _load_sentences(texts, split)
+    if split != "dev":
         _load_lexicon(texts)
     return texts
 
 
-def _load_sentences(texts: Texts, dev: bool) -> None:
+def _load_sentences(texts: Texts, split: str) -> None:
+    def wanted(text: str) -> bool:
+        return split == "all" or is_dev(text) == (split == "dev")
+
     for path in sorted((HERE / "sentences").glob("*.tsv")):
         for fields in _rows(path):
             if path.name == RESPONSE_FILE:
                 exchange = _exchange(fields)
-                if exchange and is_dev(exchange.prompt) == dev:
+                if exchange and wanted(exchange.prompt):
                     texts.exchanges.append(exchange)
             else:
                 sentence = _sentence(fields)
-                if sentence and is_dev(sentence.text) == dev:
+                if sentence and wanted(sentence.text):
                     texts.sentences.append(sentence)
 
 

@@ -32,7 +32,7 @@ MAX_VERDICT = 40
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that one training run depends on."""
+    """Everything that one training run depends on. Settings are tried with the split "train", and judged on "dev"."""
 
     steps: int
     batch: int = 32
@@ -48,6 +48,7 @@ class Recipe:
     query_end_weight: float = 12.0
     response_end_weight: float = 4.0
     single_share: float = 0.0
+    split: str = "all"
     seed: int = 7
 
 
@@ -64,11 +65,11 @@ class Encoded:
 class Encoder:
     """Turns generated conversations into token ids, with BPE dropout on half of them."""
 
-    def __init__(self, tokenizer_file: Path, dropout: float, seed: int, single_share: float) -> None:
+    def __init__(self, tokenizer_file: Path, dropout: float, seed: int, single_share: float, split: str) -> None:
         self.exact = Tokenizer.from_file(str(tokenizer_file))
         self.noisy = Tokenizer.from_file(str(tokenizer_file))
         self.noisy.model.dropout = dropout
-        self.maker = SampleMaker(load(), seed)
+        self.maker = SampleMaker(load(split), seed)
         self.rng = random.Random(seed)
         self.single_share = single_share
 
@@ -102,7 +103,7 @@ class Trainer:
         self.kind = kind
         self.recipe = recipe
         seed = recipe.seed + (kind == "stream")
-        self.encoder = Encoder(tokenizer_file, recipe.bpe_dropout, seed, recipe.single_share)
+        self.encoder = Encoder(tokenizer_file, recipe.bpe_dropout, seed, recipe.single_share, recipe.split)
         tokenizer = self.encoder.exact
         self.pad, self.end = tokenizer.token_to_id(PAD), tokenizer.token_to_id(END)
         severities = [tokenizer.encode(f" {name}").ids[0] for name in SEVERITY_NAMES.values()]
