@@ -1,4 +1,4 @@
-"""The command line: `qwen3guard check` and `qwen3guard demo`."""
+"""The command line: `qwen3guard check`, `qwen3guard stream` and `qwen3guard demo`."""
 
 from __future__ import annotations
 

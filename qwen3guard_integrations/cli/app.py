@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .check import check
 from .demo import demo
+from .stream import stream
 
 # The exceptions that users may see are reported by `terminal.user_errors`, in one line and without local variables.
 app = typer.Typer(
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (check, demo):
+for command in (check, stream, demo):
     app.command(context_settings={"allow_extra_args": True})(command)  # `terminal.one_argument` refuses them
 
 
@@ -34,4 +35,4 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Qwen3Guard on the command line: judge texts, or see a guarded chain at work."""
+    """Qwen3Guard on the command line: judge texts, watch one being streamed, or see a guarded chain at work."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..core.points import Point
+from .options import ApiKey, BaseUrl, GuardName, GuardOptions, PolicyName
 from .terminal import one_argument, user_errors
 
 
@@ -23,21 +24,10 @@ def check(
     response: Annotated[str | None, typer.Option(help="Judge this response to TEXT.")] = None,
     reasoning: Annotated[str | None, typer.Option(help="Judge this reasoning too: what was thought first.")] = None,
     file: Annotated[str | None, typer.Option(help='Read this file; "-" is standard input.', metavar="PATH")] = None,
-    guard: Annotated[
-        str | None,
-        typer.Option(help='Who judges, as "provider:model" or "demo"; else QWEN3GUARD_GUARD from the environment.'),
-    ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="Address of the guard's server; else QWEN3GUARD_BASE_URL.", metavar="URL")
-    ] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Its key. QWEN3GUARD_API_KEY in the environment is safer: others can see a command line.",
-            metavar="KEY",
-        ),
-    ] = None,
-    policy: Annotated[str, typer.Option(help='"strict", "loose", or a TOML, YAML or JSON file.')] = "strict",
+    guard: GuardName = None,
+    base_url: BaseUrl = None,
+    api_key: ApiKey = None,
+    policy: PolicyName = "strict",
     point: Annotated[
         Point | None, typer.Option(help="Where the text passes; by default that of what is judged.")
     ] = None,
@@ -46,10 +36,7 @@ def check(
         bool, typer.Option("--jsonl", help="The input is JSON lines, as *.jsonl and *.ndjson files are.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows that are judged, and printed, together.")] = 32,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="Passed on to the guard, such as device=cpu; may be repeated.", metavar="KEY=VALUE"),
-    ] = None,
+    option: GuardOptions = None,
 ) -> None:
     """Judge a prompt, a response, or a file.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from .terminal import CommandError, one_argument, output, user_errors
+from .terminal import CommandError, one_argument, output, user_errors, write_file
 
 _WIDTH: Final = 100  # characters, of the picture and at most on the terminal: wider prose is hard to read
 
@@ -30,7 +30,7 @@ def demo(
         console = output(width=width, record=svg is not None)
         _show(console, question)
         if svg is not None:
-            _write(svg, console.export_svg(title="qwen3guard demo", unique_id="qwen3guard"))
+            write_file(svg, console.export_svg(title="qwen3guard demo", unique_id="qwen3guard"))
 
 
 def _show(console: Console, question: str | None) -> None:
@@ -47,10 +47,3 @@ def _show(console: Console, question: str | None) -> None:
             ) from error
     for part in transcript(guard, question):
         console.print(part)
-
-
-def _write(path: Path, picture: str) -> None:
-    try:
-        path.write_text(picture, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror or type(error).__name__}") from error

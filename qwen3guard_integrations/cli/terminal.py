@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import typer
@@ -69,3 +70,15 @@ def one_argument(context: typer.Context) -> None:
     """Refuse a text without quotes, which the shell has split into words; Typer's own error would repeat it."""
     if context.args:
         raise CommandError("a text is one argument: put it in quotes")
+
+
+def write_file(path: Path, content: str) -> None:
+    """Write a picture or a page.
+
+    Raises:
+        CommandError: The file cannot be written.
+    """
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror or type(error).__name__}") from error
