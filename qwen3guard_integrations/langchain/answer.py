@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, content
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from ..core.conversation import Conversation, Turn
@@ -23,6 +23,9 @@ from ..guards.streaming import open_stream
 from .chunks import last_chunk, last_text, pieces_of, whole, without
 from .messages import parts_of, refusal_message, turn_of
 from .values import DROPPED, Reading, Scope, read, stopping
+
+M = TypeVar("M", bound=AIMessage)
+HAS_REFUSAL_BLOCKS: Final = hasattr(content, "RefusalContentBlock")  # langchain-core 1.8
 
 OnBlock = Literal["refuse", "raise", "regenerate"]
 PromptScreening = Literal["before", "parallel", "off"]
@@ -67,6 +70,7 @@ class Answer:
 
     Attributes:
         screens: The settings.
+        blocks: The model writes content blocks (`output_version="v1"`).
         messages: What the model is given: what was asked, without what the policy redacted of it, and after a block
             what has left of the answer so far with the intervention.
         gate: Of the stream.
@@ -75,6 +79,7 @@ class Answer:
 
     screens: Screens
     asked: list[BaseMessage]
+    blocks: bool = False
     messages: list[BaseMessage] = field(init=False)
     gate: Gate[ChatGenerationChunk] = field(init=False)
     stopped: Decision | None = field(default=None, init=False)
@@ -213,7 +218,7 @@ class Answer:
         return self.screens.fallback is not None and self.tries > self.last_own_try
 
     def _messages_again(self) -> list[BaseMessage]:
-        text = whole(self._left).text if self._left else ""
+        text = str(whole(self._left).text) if self._left else ""
         if self.falls_back and not text:
             return self.given
         kept = [AIMessage(content=text)] if text else []
@@ -233,7 +238,14 @@ class Answer:
         text = last_text(self.screens.policy, self.stopped)
         message = last_chunk(text, self.stopped, like, begun=self.gate.anything_left)
         message.response_metadata["qwen3guard"] |= self._effort()
-        return [_chunk(message)]
+        return [_chunk(self._in_blocks(message))]
+
+    def _in_blocks(self, message: M) -> M:
+        """A refusal with a block that says so, where the model writes blocks and LangChain knows that kind."""
+        if self.blocks and HAS_REFUSAL_BLOCKS:
+            text = str(message.text)  # LangChain's own kind of string does not merge with others
+            message.content = [{"type": "text", "text": text}, {"type": "refusal", "refusal": text.strip()}]
+        return message
 
     def _report(self, like: AIMessageChunk | None) -> AIMessageChunk:
         return AIMessageChunk(
@@ -287,6 +299,7 @@ class Answer:
             message.usage_metadata = generation.message.usage_metadata  # the tokens were spent all the same
             if "qwen3guard" in message.response_metadata:
                 message.response_metadata["qwen3guard"] |= self._effort()
+                message = self._in_blocks(message)
         return ChatGeneration(message=message, generation_info=None)
 
     def refusal(self) -> ChatResult:
@@ -298,7 +311,7 @@ class Answer:
         assert self.stopped is not None
         if self.screens.on_block == "raise":
             raise BlockedError(self.stopped)
-        message = refusal_message(self.screens.policy.refusal, self.stopped, like=None)
+        message = self._in_blocks(refusal_message(self.screens.policy.refusal, self.stopped, like=None))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 

@@ -145,7 +145,7 @@ class _GuardedMethods:
     def _generate(
         self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        answer = Answer(self._screens, messages)
+        answer = Answer(self._screens, messages, blocks=self.output_version == "v1")
         judge = self._screens.guard.check_many
         write = partial(_result, self, answer, stop=stop, **kwargs)
         run(answer.screen_prompt(), judge)
@@ -159,7 +159,7 @@ class _GuardedMethods:
     async def _agenerate(
         self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        answer = Answer(self._screens, messages)
+        answer = Answer(self._screens, messages, blocks=self.output_version == "v1")
         judge = self._screens.guard.acheck_many
         write = partial(_aresult, self, answer, stop=stop, **kwargs)
         await arun(answer.screen_prompt(), judge)
@@ -175,7 +175,7 @@ class _GuardedMethods:
         self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         screens: Screens = self._screens
-        answer = Answer(screens, messages)
+        answer = Answer(screens, messages, blocks=self.output_version == "v1")
         with closing(answer):
             run(answer.screen_prompt(), screens.guard.check_many)
             while answer.stopped is None:
@@ -191,7 +191,7 @@ class _GuardedMethods:
         self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         screens: Screens = self._screens
-        answer = Answer(screens, messages)
+        answer = Answer(screens, messages, blocks=self.output_version == "v1")
         with closing(answer):
             await arun(answer.screen_prompt(), screens.guard.acheck_many)
             while answer.stopped is None:

@@ -23,6 +23,7 @@ from qwen3guard_integrations import (
     Policy,
 )
 from qwen3guard_integrations.langchain import guard_model
+from qwen3guard_integrations.langchain.answer import HAS_REFUSAL_BLOCKS
 from qwen3guard_integrations.testing import FakeGuard, FakeStreamGuard
 
 from ..conftest import Lane
@@ -222,6 +223,12 @@ async def test_the_refusal_is_a_block_of_its_own_where_content_is_blocks(lane: L
     released = await lane.collect(guard_model(model, token_guard()), "stream", "x")
     assert all(isinstance(chunk.content, list) for chunk in released)
     assert text_of(released).endswith(REFUSAL)
+    whole = await lane(guard_model(ChunkModel.of(*WORDS, output_version="v1"), token_guard()), "invoke", "x")
+    assert whole.text == REFUSAL
+    for messages in (released, [whole]):
+        blocks = [block for message in messages for block in message.content_blocks]
+        refusals = [block["refusal"] for block in blocks if block["type"] == "refusal"]
+        assert refusals == ([REFUSAL] if HAS_REFUSAL_BLOCKS else [])
 
 
 async def test_callbacks_and_traces_see_the_guarded_answer_only(lane: Lane) -> None:
