@@ -41,6 +41,14 @@ PUBLIC: Final = {
         "Verdict",
         "load_guard",
     ],
+    f"{PACKAGE}.langchain": [
+        "AsyncQwen3GuardCallbackHandler",
+        "GuardedChain",
+        "Qwen3GuardCallbackHandler",
+        "Qwen3GuardRunnable",
+        "Qwen3GuardWarning",
+        "guard_model",
+    ],
 }
 
 # Who may import whom: core <- guards <- {adapters} <- cli. The adapters never import each other.

@@ -14,12 +14,28 @@ except ImportError as error:
 from .._lazy import lazy
 
 if TYPE_CHECKING:
+    from .callbacks import AsyncQwen3GuardCallbackHandler, Qwen3GuardCallbackHandler, Qwen3GuardWarning
     from .model import guard_model
     from .runnable import Qwen3GuardRunnable
     from .wrapped import GuardedChain
 
-__all__ = ["GuardedChain", "Qwen3GuardRunnable", "guard_model"]
+__all__ = [
+    "AsyncQwen3GuardCallbackHandler",
+    "GuardedChain",
+    "Qwen3GuardCallbackHandler",
+    "Qwen3GuardRunnable",
+    "Qwen3GuardWarning",
+    "guard_model",
+]
 
 __getattr__, __dir__ = lazy(
-    __name__, {"GuardedChain": "wrapped", "Qwen3GuardRunnable": "runnable", "guard_model": "model"}
+    __name__,
+    {
+        "AsyncQwen3GuardCallbackHandler": "callbacks",
+        "GuardedChain": "wrapped",
+        "Qwen3GuardCallbackHandler": "callbacks",
+        "Qwen3GuardRunnable": "runnable",
+        "Qwen3GuardWarning": "callbacks",
+        "guard_model": "model",
+    },
 )
