@@ -19,6 +19,8 @@ _CLASSES: Final = {
     Severity.UNSAFE: "unsafe",
 }
 
+_PARAGRAPH: Final = '<p class="text" lang="" dir="auto">'
+
 # The content policy keeps a browser from loading or running anything, whatever the text holds.
 _PAGE: Final = Template("""\
 <!doctype html>
@@ -75,10 +77,11 @@ dd { margin: 0; }
 .controversial { background: var(--controversial); text-decoration: underline; text-underline-offset: .2em; }
 .unsafe { background: var(--unsafe); font-weight: 700; }
 .window { border-inline-end: 2px solid var(--quiet); }
-.held { text-decoration: line-through; opacity: .8; }
+.held { text-decoration: line-through; }
+.controversial.held { text-decoration: underline line-through; }
 .stop { margin: 1.25rem 0 .25rem; padding-block-start: .75rem; border-block-start: 3px solid; font-weight: 700; }
 .stop small { display: block; color: var(--quiet); font-weight: 400; }
-span[title]:hover { outline: 2px solid; outline-offset: 1px; }
+[title]:hover { outline: 2px solid; outline-offset: 1px; }
 """
 
 
@@ -112,7 +115,7 @@ def _legend(picture: Picture) -> Iterator[str]:
 def _prompt(prompt: str | None) -> str:
     if prompt is None:
         return ""
-    return f'<section>\n<h2>prompt</h2>\n<p class="text" lang="" dir="auto">{_escaped(prompt)}</p>\n</section>\n'
+    return f"<section>\n<h2>prompt</h2>\n{_PARAGRAPH}{_escaped(prompt)}</p>\n</section>\n"
 
 
 def _sections(picture: Picture, outcome: Outcome) -> Iterator[str]:
@@ -126,22 +129,29 @@ def _sections(picture: Picture, outcome: Outcome) -> Iterator[str]:
     yield f'<p class="stop" id="stop">■ Stopped here: {escape(outcome.decision.summary)}'
     never = "What follows was never released." if held or picture.unread else "All of it had been released before."
     yield f"<small>After {picture.left} characters. {never}</small></p>\n"
-    yield from _text(held, max((span.section for span in spans if span.released), default=-1))
-    if picture.unread:
-        title = "not judged: the stream had been stopped before it came"
-        yield f'<p class="text" lang="" dir="auto"><s class="held" title="{title}">{_escaped(picture.unread)}</s></p>\n'
+    yield from _text(held, max((span.section for span in spans if span.released), default=-1), _unread(picture))
     yield "</section>\n"
 
 
-def _text(spans: Iterable[Span], section: int) -> Iterator[str]:
-    """A paragraph for each section of the spans, with a label where one begins after `section`."""
+def _unread(picture: Picture) -> str:
+    title = "not judged: the stream had been stopped before it came"
+    return f'<s class="held" title="{title}">{_escaped(picture.unread)}</s>' if picture.unread else ""
+
+
+def _text(spans: Iterable[Span], section: int, rest: str = "") -> Iterator[str]:
+    """A paragraph for each section of the spans, with a label where one begins after `section`; then the `rest`."""
+    paragraph = ""
     for _, group in groupby(spans, key=lambda span: span.section):
         run = list(group)
         label = LABELS[run[0].point]
+        if paragraph:
+            yield f"{paragraph}</p>\n"
         if labelled(run[0], section):
             yield f"<h2>{label}</h2>\n"
         section = run[0].section
-        yield f'<p class="text {label}" lang="" dir="auto">{"".join(map(_token, run))}</p>\n'
+        paragraph = f'<p class="text {label}" lang="" dir="auto">{"".join(map(_token, run))}'
+    if paragraph or rest:
+        yield f"{paragraph or _PARAGRAPH}{rest}</p>\n"
 
 
 def _token(span: Span) -> str:

@@ -47,7 +47,7 @@ def shown(*, as_json: bool) -> AbstractContextManager[Shown]:
     console = output()
     if as_json:
         return _json()
-    animated = sys.stdout.isatty() and console.is_interactive  # FORCE_COLOR colours a file, but does not animate it
+    animated = console.file.isatty() and console.is_interactive  # FORCE_COLOR colours a file, but does not animate it
     return _live(console) if animated else _plain(console)
 
 
@@ -101,7 +101,7 @@ def _judged_fields(judged: Judged) -> dict[str, object]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Glyph:
+class Glyph:
     """What one character looks like, and where it stands in the stream.
 
     Attributes:
@@ -115,7 +115,7 @@ class _Glyph:
     last: bool
 
 
-def _glyphs(spans: Iterable[Span], shelf: _Shelf, far: int = 0, *, ended: bool = False) -> Iterator[_Glyph]:
+def _glyphs(spans: Iterable[Span], shelf: _Shelf, far: int = 0, *, ended: bool = False) -> Iterator[Glyph]:
     """The characters of `spans`, with labels where sections begin, to follow what is on the shelf.
 
     Those before the place `far` will get no colour any more.
@@ -125,14 +125,14 @@ def _glyphs(spans: Iterable[Span], shelf: _Shelf, far: int = 0, *, ended: bool =
         begin = span.end - len(span.text)
         if labelled(span, section):
             if open_line:
-                yield _Glyph("\n", "", begin, section, True)
-            yield _Glyph(f"{LABELS[span.point]}:", "reverse", begin, span.section, True)
-            yield _Glyph(" ", "", begin, span.section, True)
+                yield Glyph("\n", "", begin, section, True)
+            yield Glyph(f"{LABELS[span.point]}:", "reverse", begin, span.section, True)
+            yield Glyph(" ", "", begin, span.section, True)
         section, open_line = span.section, not span.text.endswith("\n")
         style = _style(span, ended=ended)
         for place, character in enumerate(span.text, start=begin + 1):
             last = span.released and (span.judged is not None or place < far)
-            yield _Glyph(visible(character).replace("\t", "    "), style, place, section, last)
+            yield Glyph(visible(character).replace("\t", "    "), style, place, section, last)
 
 
 def _style(span: Span, *, ended: bool) -> str:
@@ -146,7 +146,7 @@ def _style(span: Span, *, ended: bool) -> str:
     return " ".join(filter(None, parts))
 
 
-def _text(glyphs: Iterable[_Glyph]) -> Text:
+def _text(glyphs: Iterable[Glyph]) -> Text:
     runs = groupby(glyphs, key=lambda glyph: glyph.style)
     return Text.assemble(*(("".join(glyph.text for glyph in run), style) for style, run in runs))
 
@@ -154,13 +154,14 @@ def _text(glyphs: Iterable[_Glyph]) -> Text:
 class _Shelf:
     """How far the stream was written for good, and in which section that was."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, soft_wrap: bool) -> None:
         self.console = console
+        self.soft_wrap = soft_wrap  # leave the end of lines to whoever reads on
         self.place = 0
         self.section = -1
         self.open_line = False
 
-    def write(self, glyphs: Sequence[_Glyph], end: str = "") -> None:
+    def write(self, glyphs: Sequence[Glyph], end: str = "") -> None:
         """Write `glyphs`: they will not be written again."""
         self.console.print(_text(glyphs), soft_wrap=True, end=end)
         self.console.file.flush()
@@ -182,9 +183,9 @@ class _Shelf:
     def end(self, picture: Picture, outcome: Outcome) -> None:
         """Where the stream was stopped, what was never released, and the figures."""
         if outcome.stopped:
-            self.console.print(self._stop(picture, outcome), soft_wrap=True)
+            self.console.print(self._stop(picture, outcome), soft_wrap=self.soft_wrap)
         line = "; ".join(f"{name}: {value}" for name, value in figures(picture, outcome))
-        self.console.print(Text(line, style="dim"), soft_wrap=True)
+        self.console.print(Text(line, style="dim"), soft_wrap=self.soft_wrap)
 
     def _stop(self, picture: Picture, outcome: Outcome) -> Text:
         stop = Text.assemble(
@@ -206,7 +207,7 @@ class _Shelf:
 
 @contextmanager
 def _plain(console: Console) -> Iterator[Shown]:
-    screen = _Plain(_Shelf(console))
+    screen = _Plain(_Shelf(console, soft_wrap=True))
     try:
         yield screen
     finally:
@@ -237,7 +238,7 @@ def _live(console: Console) -> Iterator[Shown]:
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    screen = _LiveScreen(_Shelf(console), live)
+    screen = _LiveScreen(_Shelf(console, soft_wrap=False), live)
     try:
         live.start()
         yield screen
@@ -275,9 +276,9 @@ class _LiveScreen:
         self.shelf.end(picture, outcome)
 
 
-def wrapped(glyphs: Iterable[_Glyph], width: int) -> list[list[_Glyph]]:
+def wrapped(glyphs: Iterable[Glyph], width: int) -> list[list[Glyph]]:
     """Lines of at most `width` columns, broken after spaces; only the last one changes when glyphs are added."""
-    lines: list[list[_Glyph]] = [[]]
+    lines: list[list[Glyph]] = [[]]
     used = 0
     for glyph in glyphs:
         line = lines[-1]
@@ -296,7 +297,7 @@ def wrapped(glyphs: Iterable[_Glyph], width: int) -> list[list[_Glyph]]:
     return lines
 
 
-def _without_line_end(line: Sequence[_Glyph]) -> list[_Glyph]:
+def _without_line_end(line: Sequence[Glyph]) -> list[Glyph]:
     """The line to be printed; the place of what ends it is kept."""
     last = line[-1:]
     return [*line[:-1], replace(last[0], text="")] if last and last[0].text in {" ", "\n"} else list(line)
