@@ -248,8 +248,10 @@ class Gate(Generic[T]):
                 self.stopped = self.stopped or decision
             elif self.ended or self.locked:
                 self._extra.append(decision)
+        if self.stopped is not None:
+            return
         self.locked = False
-        if self.ended and self.stopped is None:
+        if self.ended:
             for track in self._whole_tracks:
                 track.judged = track.cleared = track.came
 

@@ -21,7 +21,6 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import run_in_executor
 
 from ..core.errors import GuardConfigurationError
 from ..core.flow import arun, run
@@ -217,41 +216,46 @@ class _GuardedMethods:
 _NO_CALLBACKS: Final[RunnableConfig] = {"callbacks": []}
 
 
-def _result(model: Any, answer: Answer, *, stop: list[str] | None, **kwargs: Any) -> ChatResult:
+def _beneath(guarded: Any) -> Any:
+    """The model without the guard: another view of the same state.
+
+    Some models call one of their methods from another (`_stream` from `_generate`, or the other way round): those must
+    not come back to the guarded ones, which would judge an answer twice or hold it until it is whole.
+    """
+    model = object.__new__(guarded._guarded_base)
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
+        object.__setattr__(model, name, getattr(guarded, name))
+    return model
+
+
+def _result(guarded: Any, answer: Answer, *, stop: list[str] | None, **kwargs: Any) -> ChatResult:
     if answer.falls_back:
         message = answer.screens.fallback.invoke(answer.messages, _NO_CALLBACKS, stop=stop)
         return ChatResult(generations=[ChatGeneration(message=message)])
-    return cast("ChatResult", model._guarded_base._generate(model, answer.messages, stop=stop, **kwargs))
+    return cast("ChatResult", _beneath(guarded)._generate(answer.messages, stop=stop, **kwargs))
 
 
-async def _aresult(model: Any, answer: Answer, *, stop: list[str] | None, **kwargs: Any) -> ChatResult:
+async def _aresult(guarded: Any, answer: Answer, *, stop: list[str] | None, **kwargs: Any) -> ChatResult:
     if answer.falls_back:
         message = await answer.screens.fallback.ainvoke(answer.messages, _NO_CALLBACKS, stop=stop)
         return ChatResult(generations=[ChatGeneration(message=message)])
-    if model._guarded_base._agenerate is BaseChatModel._agenerate:  # which would come back to the guarded `_generate`
-        call = partial(_result, model, answer, stop=stop, **kwargs)
-        return await run_in_executor(None, call)
-    return cast("ChatResult", await model._guarded_base._agenerate(model, answer.messages, stop=stop, **kwargs))
+    return cast("ChatResult", await _beneath(guarded)._agenerate(answer.messages, stop=stop, **kwargs))
 
 
-def _chunks(model: Any, answer: Answer, *, stop: list[str] | None, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+def _chunks(guarded: Any, answer: Answer, *, stop: list[str] | None, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
     if answer.falls_back:
         return map(_as_chunk, answer.screens.fallback.stream(answer.messages, _NO_CALLBACKS, stop=stop))
-    return cast(
-        "Iterator[ChatGenerationChunk]", model._guarded_base._stream(model, answer.messages, stop=stop, **kwargs)
-    )
+    return cast("Iterator[ChatGenerationChunk]", _beneath(guarded)._stream(answer.messages, stop=stop, **kwargs))
 
 
 def _achunks(
-    model: Any, answer: Answer, *, stop: list[str] | None, **kwargs: Any
+    guarded: Any, answer: Answer, *, stop: list[str] | None, **kwargs: Any
 ) -> AsyncIterator[ChatGenerationChunk]:
     if answer.falls_back:
         return _as_chunks(answer.screens.fallback.astream(answer.messages, _NO_CALLBACKS, stop=stop))
-    if model._guarded_base._astream is BaseChatModel._astream:  # which would come back to the guarded `_stream`
-        return from_threads(_chunks(model, answer, stop=stop, **kwargs))
-    return cast(
-        "AsyncIterator[ChatGenerationChunk]", model._guarded_base._astream(model, answer.messages, stop=stop, **kwargs)
-    )
+    if guarded._guarded_base._astream is BaseChatModel._astream:  # which does not close what it reads
+        return from_threads(_chunks(guarded, answer, stop=stop, **kwargs))
+    return cast("AsyncIterator[ChatGenerationChunk]", _beneath(guarded)._astream(answer.messages, stop=stop, **kwargs))
 
 
 def _as_chunk(message: BaseMessage) -> ChatGenerationChunk:

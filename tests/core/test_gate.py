@@ -304,6 +304,14 @@ def test_a_locked_gate_waits_for_the_prompt() -> None:
     assert [item for item, _ in gate.take()] == ["a"]
 
 
+def test_a_blocked_prompt_lets_nothing_go_that_was_judged_before() -> None:
+    gate: Gate[str] = Gate(Policy(), locked=True)
+    assert judged(gate, "a", [SAFE]) == [""]
+    gate.decided([Decision(point=Point.PROMPT, action=Action.BLOCK)])
+    assert gate.take() == []
+    assert gate.stopped is not None
+
+
 # --- when the guard fails ---
 
 
