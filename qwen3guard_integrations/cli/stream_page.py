@@ -10,7 +10,7 @@ from typing import Final
 
 from ..core.verdict import Severity
 from .stream_outcome import Outcome, figures
-from .stream_picture import LABELS, Judged, Picture, Span, labelled, visible
+from .stream_picture import LABELS, Judged, Picture, Span, visible
 
 _CLASSES: Final = {
     None: "unjudged",
@@ -69,7 +69,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; margin:
 dt { color: var(--quiet); }
 dd { margin: 0; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; list-style: none; margin: 0; padding: .6rem 0;
-  border-block: 1px solid var(--line); font-size: .9rem; }
+  border-block: 1px solid var(--line); font-size: .9rem; white-space: nowrap; }
 .text { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .reasoning { font-style: italic; border-inline-start: 3px solid var(--line); padding-inline-start: .9rem; }
 .safe, .controversial, .unsafe { border-radius: 2px; padding-block: .1em; }
@@ -146,7 +146,7 @@ def _text(spans: Iterable[Span], section: int, rest: str = "") -> Iterator[str]:
         label = LABELS[run[0].point]
         if paragraph:
             yield f"{paragraph}</p>\n"
-        if labelled(run[0], section):
+        if run[0].section != section:
             yield f"<h2>{label}</h2>\n"
         section = run[0].section
         paragraph = f'<p class="text {label}" lang="" dir="auto">{"".join(map(_token, run))}'

@@ -11,7 +11,7 @@ from threading import Event as Flag
 from typing import Final, Protocol
 
 from ..core.conversation import Turn
-from ..core.course import Ask, Came, Course, Event, Leave, Replied, Wish
+from ..core.course import Ask, Came, Course, Ended, Event, Leave, Replied, Wish
 from ..core.decision import Action, Decision
 from ..core.gate import Gate, Piece
 from ..core.points import Point
@@ -114,18 +114,18 @@ class _Watched(Course[str]):
 
     def run(self) -> Generator[Wish[str], Event[str] | None, None]:
         """The flow of the course, watched."""
-        flow = Course.run(self)  # super() does not work in a dataclass with slots
         event: Event[str] | None = None
-        while True:
-            try:
-                wish = flow.send(event)
-            except StopIteration:
-                break
-            self._leaving_now(wish)
-            event = yield wish
-            if event is not None:
-                self._happened(event)
-        self.picture.finish()
+        with closing(Course.run(self)) as flow:  # super() does not work in a dataclass with slots
+            while True:
+                try:
+                    wish = flow.send(event)
+                except StopIteration:
+                    break
+                self._leaving_now(wish)
+                event = yield wish
+                if event is not None:
+                    self._happened(event)
+        self.picture.finish()  # also where it was stopped
         self.screen.update(self.picture, ())
 
     def _leaving_now(self, wish: Wish[str]) -> None:
@@ -141,6 +141,8 @@ class _Watched(Course[str]):
         new: list[Judged] = []
         if isinstance(event, Came):
             self.picture.push(event.item)
+        elif isinstance(event, Ended):
+            self.picture.finish()
         elif isinstance(event, Replied):
             new = self.picture.judge(event.judgements, self._milliseconds)
         self.screen.update(self.picture, new)

@@ -281,15 +281,14 @@ def wrapped(glyphs: Iterable[Glyph], width: int) -> list[list[Glyph]]:
     lines: list[list[Glyph]] = [[]]
     used = 0
     for glyph in glyphs:
-        line = lines[-1]
         columns = 0 if glyph.text == "\n" else cell_len(glyph.text)
         full = used + columns > width
-        if full and line and glyph.text != " ":
+        while used + columns > width and lines[-1] and glyph.text != " ":
+            line = lines.pop()
             space = max((place for place, one in enumerate(line) if one.text == " "), default=len(line) - 1)
-            lines[-1], line = line[: space + 1], line[space + 1 :]
-            lines.append(line)
-            used = sum(cell_len(one.text) for one in line)
-        line.append(glyph)
+            lines += [line[: space + 1], line[space + 1 :]]
+            used = sum(cell_len(one.text) for one in lines[-1])
+        lines[-1].append(glyph)
         used += columns
         if glyph.text == "\n" or (full and glyph.text == " "):  # the space between two lines is not seen
             lines.append([])
