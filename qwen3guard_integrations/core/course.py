@@ -6,7 +6,7 @@ overlap: at most one judgement is under way, and what arrives meanwhile is asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar, assert_never
 
@@ -39,7 +39,7 @@ class Leave(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Begin a judgement of what the session was not given yet. `Replied` or `Failed` follows."""
+    """Begin a judgement of what the session was not given yet. `Replied` or `Failed` follows, at once or later."""
 
     pieces: Sequence[Piece]
     final: bool
@@ -144,27 +144,20 @@ class Course(Generic[T]):
         Raises:
             GuardError: The guard gave no judgement, and the policy says "raise".
         """
+        gate = self.gate
         if self.prompt:
             self._looking = True
             yield Look(self.prompt)
         while True:
-            for item in self._leaving():
-                yield Leave(item)
-            if self.gate.stopped or (self._rested and not self._looking):
+            for item, muted in gate.take(self.clock()):
+                left = self.without(item, muted) if muted else item
+                if left is not None:
+                    yield Leave(left)
+            if gate.stopped or (self._rested and not self._looking):
                 return
-            wish = self._next()
-            if not isinstance(wish, Wait):
-                yield wish
-                continue
-            event = yield wish
+            event = yield self._next()
             if event is not None:
                 self._take(event)
-
-    def _leaving(self) -> Iterator[T]:
-        for item, muted in self.gate.take(self.clock()):
-            left = self.without(item, muted) if muted else item
-            if left is not None:
-                yield left
 
     def _next(self) -> Wish[T]:
         """What to do next: ask if it is time, and otherwise wait for what is under way, or for more."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from .decision import Action, Decision
@@ -59,6 +59,7 @@ class _Track:
     """One track: how many characters came, were judged, and may leave; and its run of tokens that do not pass."""
 
     point: Point
+    exempt: bool  # by the policy: nobody judges it
     came: int = 0
     judged: int = 0
     cleared: int = 0
@@ -112,6 +113,7 @@ class Gate(Generic[T]):
     dropped: int = field(default=0, init=False)
     _splitter: ThinkingSplitter = field(default_factory=ThinkingSplitter, init=False)
     _tracks: dict[Point, _Track] = field(default_factory=dict, init=False)
+    _whole_tracks: list[_Track] = field(default_factory=list, init=False)
     _stretches: deque[_Stretch] = field(default_factory=deque, init=False)
     _items: deque[_Held[T]] = field(default_factory=deque, init=False)
     _unasked: list[Piece] = field(default_factory=list, init=False)
@@ -120,6 +122,7 @@ class Gate(Generic[T]):
     _cleared: int = field(default=0, init=False)
     _left: int = field(default=0, init=False)
     _last: tuple[dict[Point, int], bool] = field(default_factory=lambda: ({}, False), init=False)
+    _muted: frozenset[Point] = field(default=frozenset(), init=False)
     _unguarded: bool = field(default=False, init=False)
     _extra: list[Decision] = field(default_factory=list, init=False)
 
@@ -156,14 +159,20 @@ class Gate(Generic[T]):
             self._sorted += len(text)
             track = None
             if point is not None:
-                track = self._tracks.setdefault(point, _Track(point))
+                track = self._tracks.get(point) or self._new_track(point)
                 track.came += len(text)
                 track.inline |= inline and point is Point.REASONING
-                if self._unguarded or not self.policy.judges(point):
+                if self._unguarded or track.exempt:
                     track.judged = track.cleared = track.came
                 elif point in _WRITTEN:
                     self._add_unasked(point, text)
             self._stretches.append(_Stretch(track, track.came if track else 0, self._sorted))
+
+    def _new_track(self, point: Point) -> _Track:
+        track = self._tracks[point] = _Track(point, exempt=not self.policy.judges(point))
+        if point not in _WRITTEN:
+            self._whole_tracks.append(track)
+        return track
 
     def _add_unasked(self, point: Point, text: str) -> None:
         if self._unasked and self._unasked[-1].point is point:
@@ -175,7 +184,9 @@ class Gate(Generic[T]):
     @property
     def asked(self) -> bool:
         """Whether there is a track that the guard is, or was, asked about token by token or window by window."""
-        return not self._unguarded and any(map(self.policy.judges, self._tracks.keys() & _WRITTEN))
+        return not self._unguarded and any(
+            not track.exempt for track in self._tracks.values() if track.point in _WRITTEN
+        )
 
     @property
     def unasked(self) -> Sequence[Piece]:
@@ -213,6 +224,7 @@ class Gate(Generic[T]):
         """Carry out that text does not pass: reasoning beside the answer can be left out; all else ends the stream."""
         if track.point is Point.REASONING and not decision.stops and not track.inline:
             track.muted = True
+            self._muted |= {track.point}
             self._extra.append(decision)
         else:
             self.stopped = decision
@@ -254,10 +266,6 @@ class Gate(Generic[T]):
         if self.ended:
             for track in self._whole_tracks:
                 track.judged = track.cleared = track.came
-
-    @property
-    def _whole_tracks(self) -> list[_Track]:
-        return [track for point, track in self._tracks.items() if point not in _WRITTEN]
 
     @property
     def unread(self) -> int:
@@ -322,10 +330,6 @@ class Gate(Generic[T]):
         ) and not self._whole_tracks
 
     @property
-    def _muted(self) -> frozenset[Point]:
-        return frozenset(track.point for track in self._tracks.values() if track.muted)
-
-    @property
     def holding(self) -> bool:
         """Whether there are items that have not left."""
         return bool(self._items)
@@ -358,9 +362,8 @@ class Gate(Generic[T]):
         """
         ends, thinking = self._last
         for point, track in self._tracks.items():
-            self._tracks[point] = replace(
-                track, came=ends.get(point, 0), judged=ends.get(point, 0), cleared=ends.get(point, 0), run=0
-            )
+            track.came = track.judged = track.cleared = ends.get(point, 0)
+            track.run = 0
         self._came = self._sorted = self._cleared = self._left
         self._stretches.clear()
         self._items.clear()

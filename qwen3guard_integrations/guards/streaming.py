@@ -6,10 +6,10 @@ Whatever ends the stream (its own end, a block, an error, a consumer who has had
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -18,6 +18,7 @@ from ..core.course import Ask, Came, Course, Decided, Ended, Event, Failed, Leav
 from ..core.decision import Decision
 from ..core.errors import GuardError
 from ..core.flow import arun, run
+from ..core.gate import Judgement
 from ..core.policy import Policy
 from ..core.screening import screening
 from .protocol import Guard, StreamGuard, StreamSession
@@ -61,6 +62,7 @@ def screened(
                         yield item
                     case Ask(pieces, final):
                         lane.judging = session.judge(pieces, final=final)
+                        event = lane.done()
                     case Look(items):
                         flow_of_look = partial(run, screening(items, policy), guard.check_many)
                         lane.looking = lane.in_thread(flow_of_look)
@@ -89,7 +91,7 @@ class _Lane:
 
     def next_event(self, seconds: float | None, *, read: bool) -> Event[Any]:
         """What happens next; reading happens here when nobody else is at work."""
-        while (event := self._done()) is None:
+        while (event := self.done()) is None:
             alone = self._reading is None and self.judging is None and self.looking is None
             if alone and read and seconds is None:
                 return self._came(self._read())
@@ -100,7 +102,8 @@ class _Lane:
                 return TimePassed()
         return event
 
-    def _done(self) -> Event[Any] | None:
+    def done(self) -> Event[Any] | None:
+        """What has happened by now."""
         if self.judging is not None and self.judging.done():
             judging, self.judging = self.judging, None
             try:
@@ -144,7 +147,7 @@ async def ascreened(
 ) -> AsyncGenerator[T, None]:
     """The items of `source` that may leave, each as soon as it may. Afterwards `course.gate` tells what was decided.
 
-    On a block what is being read is cancelled.
+    The source is read, and closed, in one task of its own. On a block what is being read is cancelled.
 
     Raises:
         GuardError: The guard gave no judgement, and the policy says "raise".
@@ -163,9 +166,9 @@ async def ascreened(
                     case Leave(item):
                         yield item
                     case Ask(pieces, final):
-                        lane.judging = asyncio.ensure_future(session.ajudge(pieces, final=final))
+                        event = await lane.ask(session.ajudge(pieces, final=final))
                     case Look(items):
-                        lane.looking = asyncio.ensure_future(arun(screening(items, policy), guard.acheck_many))
+                        lane.look(arun(screening(items, policy), guard.acheck_many))
                     case Wait(seconds, read):
                         event = await lane.next_event(seconds, read=read)
     finally:
@@ -173,59 +176,101 @@ async def ascreened(
 
 
 class _AsyncLane:
-    """What is under way in the async lane: reading, judging and looking, each at most once."""
+    """What is under way in the async lane: reading, judging and looking, each at most once.
+
+    The source is read in one task from its beginning to its end, since what it enters (a timeout, a cancel scope, a
+    context variable) it has to leave in the same one; and only when it is told to.
+    """
 
     def __init__(self, source: AsyncIterator[Any]) -> None:
-        self.judging: asyncio.Future[list[Any]] | None = None
-        self.looking: asyncio.Future[list[Decision]] | None = None
         self._source = source
-        self._reading: asyncio.Task[Any] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._judging: asyncio.Task[list[Judgement]] | None = None
+        self._looking: asyncio.Task[list[Decision]] | None = None
+        self._read = asyncio.Event()  # the source is to be read
+        self._woken = asyncio.Event()  # something has happened
+        self._item: Any = _END
         self._ended = False
-        self._context: Context = copy_context()
+
+    async def ask(self, judgement: Coroutine[Any, Any, list[Judgement]]) -> Event[Any] | None:
+        """Begin a judgement. It is returned if it comes at once: then nothing is read before its text has left."""
+        self._judging = asyncio.create_task(judgement)
+        await asyncio.sleep(0)
+        if not self._judging.done():
+            self._judging.add_done_callback(self._wake)
+        return self._done()
+
+    def look(self, decisions: Coroutine[Any, Any, list[Decision]]) -> None:
+        """Begin to decide about whole texts."""
+        self._looking = asyncio.create_task(decisions)
+        self._looking.add_done_callback(self._wake)
 
     async def next_event(self, seconds: float | None, *, read: bool) -> Event[Any]:
         """What happens next."""
-        while (event := self._done()) is None:
-            if read and self._reading is None and not self._ended:
-                self._reading = asyncio.get_running_loop().create_task(self._read(), context=self._context)
-            under_way = [future for future in (self._reading, self.judging, self.looking) if future is not None]
-            if not under_way:
-                return TimePassed()
-            done, _ = await asyncio.wait(under_way, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                return TimePassed()
-        return event
+        if (event := self._done()) is not None:
+            return event
+        if read and not self._ended:
+            self._read.set()
+            if self._reader is None:
+                self._reader = asyncio.create_task(self._read_on())
+                self._reader.add_done_callback(self._wake)
+        self._woken.clear()
+        if self._read.is_set() or self._judging is not None or self._looking is not None:
+            timer = asyncio.get_running_loop().call_later(seconds, self._woken.set) if seconds is not None else None
+            try:
+                await self._woken.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        return self._done() or TimePassed()
 
     def _done(self) -> Event[Any] | None:
-        if self.judging is not None and self.judging.done():
-            judging, self.judging = self.judging, None
+        if self._judging is not None and self._judging.done():
+            judging, self._judging = self._judging, None
             try:
                 return Replied(judging.result())
             except GuardError as error:
                 return Failed(error)
-        if self.looking is not None and self.looking.done():
-            looking, self.looking = self.looking, None
+        if self._looking is not None and self._looking.done():
+            looking, self._looking = self._looking, None
             return Decided(looking.result())
-        if self._reading is not None and self._reading.done():
-            reading, self._reading = self._reading, None
-            item = reading.result()
-            self._ended = item is _END
-            return Ended() if self._ended else Came(item)
+        if self._item is not _END:
+            item, self._item = self._item, _END
+            return Came(item)
+        if self._reader is not None and self._reader.done() and not self._ended:
+            self._ended = True
+            self._read.clear()
+            self._reader.result()
+            return Ended()
         return None
 
-    async def _read(self) -> Any:
-        return await anext(self._source, _END)
+    async def _read_on(self) -> None:
+        try:
+            async for item in self._source:
+                self._item = item
+                self._read.clear()
+                self._woken.set()
+                await self._read.wait()
+                if self._ended:
+                    return
+        finally:
+            await _aclose(self._source)
+
+    def _wake(self, _: Any) -> None:
+        self._woken.set()
 
     async def close(self) -> None:
-        under_way: list[asyncio.Future[Any]] = [
-            future for future in (self._reading, self.judging, self.looking) if future is not None
-        ]
-        for future in under_way:
-            future.cancel()
-        if under_way:
-            await asyncio.gather(*under_way, return_exceptions=True)
-        if callable(close := getattr(self._source, "aclose", None)):
-            await close()
+        self._ended = True
+        under_way = [task for task in (self._reader, self._judging, self._looking) if task is not None]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await _aclose(self._source)  # which was perhaps never read
+
+
+async def _aclose(source: Any) -> None:
+    if callable(close := getattr(source, "aclose", None)):
+        await close()
 
 
 async def from_threads(source: Iterator[T]) -> AsyncIterator[T]:
