@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -20,10 +20,7 @@ from .progress import progress
 from .rendering import decision_fields, decision_text, json_lines
 from .rows import BadRow, Fields, Row, read_rows, reason
 from .source import decoded, encoded, names_json_lines, opened
-from .terminal import ERROR, CommandError, output
-
-PASSES: Final = 0
-STOPPED: Final = 1
+from .terminal import ERROR, PASSES, STOPPED, CommandError, output
 
 Decide = Callable[[Sequence[Item]], list[Decision]]
 

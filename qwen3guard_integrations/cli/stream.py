@@ -10,10 +10,7 @@ import typer
 
 from .options import ApiKey, BaseUrl, GuardName, GuardOptions, PolicyName
 from .source import decoded, encoded, opened
-from .terminal import CommandError, one_argument, user_errors, write_file
-
-PASSES = 0
-STOPPED = 1
+from .terminal import PASSES, STOPPED, CommandError, one_argument, user_errors, write_file
 
 
 class Hold(StrEnum):

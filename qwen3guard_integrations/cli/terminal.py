@@ -15,6 +15,8 @@ from rich.text import Text
 
 from ..core.errors import Qwen3GuardError
 
+PASSES: Final = 0
+STOPPED: Final = 1  # by the policy
 ERROR: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE: not 1, which would say that something was stopped
