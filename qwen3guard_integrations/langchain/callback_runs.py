@@ -26,6 +26,7 @@ from ..core.screening import Item, screening
 from ..guards.protocol import Guard, StreamSession
 from ..guards.streaming import open_stream
 from .chunks import pieces_of
+from .messages import tool_call_text
 from .values import Scope, read
 
 Source = Literal["tokens", "events"]
@@ -61,6 +62,7 @@ class AnswerRun:
         context: The turns that are answered.
         in_graph: A LangGraph node runs the model.
         has_tokens: The model reports tokens (`on_llm_new_token`).
+        has_events: It is run for events of version 3 (`on_stream_event`).
     """
 
     guard: Guard
@@ -68,11 +70,13 @@ class AnswerRun:
     context: tuple[Turn, ...] = ()
     in_graph: bool = False
     has_tokens: bool = False
+    has_events: bool = False
     _gate: Gate[None] = field(init=False)
     _session: StreamSession | None = field(default=None, init=False)
     _seen: dict[Point, str] = field(default_factory=dict, init=False)
     _read: dict[tuple[Source, Point], int] = field(default_factory=dict, init=False)
     _blocks: dict[tuple[Any, Point], str] = field(default_factory=dict, init=False)
+    _calls: set[Item] = field(default_factory=set, init=False)
     _told: list[Decision] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -85,14 +89,29 @@ class AnswerRun:
 
     # --- what is being written ---
 
-    def written(self, pieces: Sequence[Piece], source: Source) -> Flow:
-        """Judge what `source` brings, as soon as the guard wants to. New decisions that do not let it pass."""
+    def written(self, pieces: Sequence[Piece], source: Source, done: Mapping[str, Any] | None = None) -> Flow:
+        """Judge what `source` brings, as soon as the guard wants to. New decisions that do not let it pass.
+
+        A block that is `done` is judged without waiting for more: nobody who reads the events of a model itself waits
+        for what is decided when the answer has ended.
+        """
         gate = self._gate
         gate.push(None, [fresh for piece in pieces if (fresh := self._fresh(piece, source)).text])
-        if gate.unasked and self._opened().patience(gate.unasked) <= 0:
+        if gate.unasked and (done is not None or self._opened().patience(gate.unasked) <= 0):
             yield from self._judge(final=False)
         gate.take()  # nothing is held back here: only forgotten
-        return self._news(lambda decision: not decision.passes)
+        news = self._news(lambda decision: not decision.passes)
+        if done is not None and done.get("type") in _CALL_BLOCKS and not self.stopped:
+            news += yield from self._judge_call(done)
+        return news
+
+    def _judge_call(self, call: Mapping[str, Any]) -> Flow:
+        turn = Turn(role="assistant", content=tool_call_text(call))
+        item = Item(Point.TOOL_CALL, Conversation(turns=(*self.context, turn)))
+        self._calls.add(item)
+        decisions = yield from screening([item], self.policy)
+        self._told += decisions
+        return decisions
 
     def _fresh(self, piece: Piece, source: Source) -> Piece:
         """What of `piece` the other source has not brought yet; all of it where the two do not agree."""
@@ -139,7 +158,12 @@ class AnswerRun:
 
     def _not_streamed(self, result: LLMResult) -> list[Item]:
         items = [item for batch in result.generations for generation in batch for item in self._items(generation)]
-        return [item for item in items if self._seen.get(item.point, "").strip() != _text(item).strip()]
+        return [item for item in items if item not in self._calls and not self._was_streamed(item)]
+
+    def _was_streamed(self, item: Item) -> bool:
+        turn = item.conversation.judged
+        text = turn.reasoning if item.point is Point.REASONING else turn.content
+        return self._seen.get(item.point, "").strip() == text.strip()
 
     def _items(self, generation: Generation) -> Sequence[Item]:
         answer = generation.message if isinstance(generation, ChatGeneration) else generation.text
@@ -174,11 +198,6 @@ class AnswerRun:
         for piece in pieces:
             self._blocks[index, piece.point] = self._blocks.get((index, piece.point), "") + piece.text
         return pieces
-
-
-def _text(item: Item) -> str:
-    turn = item.conversation.judged
-    return turn.reasoning if item.point is Point.REASONING else turn.content
 
 
 def pieces_of_token(token: Any, chunk: Any) -> list[Piece]:

@@ -18,7 +18,7 @@ from ..core.policy import Policy
 from ..core.screening import screening
 from ..guards.load import load_guard
 from ..guards.protocol import Guard
-from .callback_runs import AnswerRun, AskSession, Flow, Question, Runs, Source, pieces_of_token
+from .callback_runs import AnswerRun, AskSession, Flow, Question, Runs, pieces_of_token
 from .messages import turn_of
 from .values import Scope, read
 
@@ -43,6 +43,8 @@ _WARNINGS: Final = {
     "v3": "this model does not report its tokens (on_llm_new_token), and version 3 events of a model give each text to "
     "the consumer before handlers are told: {name} ends the stream, but the text that it stops has been delivered. "
     "Use guard_model",
+    "end": "{name} stopped an answer only when it was complete; version 3 events of a model have given it to the "
+    "consumer by then, who in asynchronous runs may not see the error. Use guard_model",
     "sync": "{name} is called in a synchronous run, where LangChain discards what async handlers raise: it only "
     "observes here. Use Qwen3GuardCallbackHandler, or call the chain with ainvoke or astream; synchronous tools run so "
     "even then",
@@ -123,10 +125,12 @@ class CallbackScreen:
     def event(self, event: Mapping[str, Any], run_id: UUID) -> Steps:
         """The model reports an event of version 3."""
         run = self._run(run_id)
+        run.has_events = True
         pieces = run.pieces_of_event(event)
         if any(piece.text for piece in pieces) and not (run.has_tokens or run.in_graph):
             self.warn("v3")
-        return self._written(run, run.written(pieces, _EVENTS), run_id)
+        done = event["content"] if event["event"] == "content-block-finish" and not run.in_graph else None
+        return self._written(run, run.written(pieces, "events", done), run_id)
 
     def _run(self, run_id: UUID) -> AnswerRun:
         """The run; a new one where its start was not heard, whose text is then judged without a context."""
@@ -145,7 +149,11 @@ class CallbackScreen:
             decisions = yield from run.ended(result)
         finally:
             run.close()
-        self.take(decisions, run_id)
+        try:
+            self.take(decisions, run_id)
+        finally:
+            if run.has_events and not run.in_graph and not all(decision.passes for decision in decisions):
+                self.warn("end")
         if self.stops and run.stopped is not None:  # somebody swallowed the error
             raise _blocked(run.stopped)
 
@@ -208,9 +216,6 @@ class CallbackScreen:
         if self.stops and what not in self._warned:
             self._warned.add(what)
             warnings.warn(_WARNINGS[what].format(name=self._name), Qwen3GuardWarning, stacklevel=2)
-
-
-_EVENTS: Final[Source] = "events"
 
 
 def _stopping(decision: Decision) -> Decision:

@@ -59,16 +59,17 @@ class Qwen3GuardCallbackHandler(_Settings, BaseCallbackHandler):
     | `stream`, `astream` of models and chains, `astream_events(version="v2")` | the token that stops is not delivered |
     | LangGraph: `messages` mode, events v2 and v3; sync and async | the token that stops is not delivered |
     | `stream_events(version="v3")` of a model that reports its tokens | the token that stops is not delivered |
-    | the same, of a model that does not | **the text that stops is delivered**, then the stream ends; it warns |
+    | the same, of a model that does not report them | **the text that stops is delivered**; it warns |
+    | the same, asynchronous: what only the whole answer shows | **observes only**; it warns |
     | attached at the model (`callbacks=`, `with_config`) inside a graph | **the token is delivered**; it warns |
     | completion models whose `_stream` does not report tokens | **observes only**: judged when all is delivered |
     | prompt, tool call, tool output, documents | nothing of it goes on |
 
     What was delivered before the token that stops has been delivered: the first of the `Policy.debounce` tokens that
-    have to agree (two; `debounce=1` stops at the first), with a guard that judges window by window the begun window,
-    and the fragments of a tool call, which is judged when it is complete, before the tool runs. Where that is too
-    much, use `guard_model`, which holds text back. What the policy redacts or drops, a handler can only stop: the
-    action becomes "block". `Policy.hold` has no meaning here.
+    have to agree (two; `debounce=1` stops at the first), what a guard has not judged yet that lags behind or judges
+    window by window, and the fragments of a tool call, which is judged when it is complete, before the tool runs.
+    Where that is too much, use `guard_model`, which holds text back. What the policy redacts or drops, a handler can
+    only stop: the action becomes "block". `Policy.hold` has no meaning here.
 
     It runs in the caller's thread, so that a running event loop stands still while the guard judges: there use
     `AsyncQwen3GuardCallbackHandler`.
@@ -167,8 +168,10 @@ class AsyncQwen3GuardCallbackHandler(_Settings, AsyncCallbackHandler):
 
     async def _do(self, steps: Steps) -> None:
         if _in_sync_run():
-            self._screen.warn("sync")
-            run(steps, self._screen.reply)  # this event loop is for one call only; nobody else waits in it
+            try:
+                run(steps, self._screen.reply)  # this event loop is for one call only; nobody else waits in it
+            finally:
+                self._screen.warn("sync")
         else:
             await arun(steps, self._screen.areply)
 
