@@ -67,7 +67,7 @@ def stream(
 
     `qwen3guard stream --guard demo-stream --file answer.txt --speed 20 --html picture.html`
 
-    `ask-my-model | qwen3guard stream --guard demo-stream --json`
+    `cat answer.txt | qwen3guard stream --guard demo-stream --json`
     """
     with user_errors():
         one_argument(context)
