@@ -368,7 +368,7 @@ async def test_a_good_answer_is_left_alone_and_judged_once(way: str, guard: str,
         assert "".join(piece.text for pieces in made.asked for piece in pieces) in {"fine and good. ", ""}
 
 
-@pytest.mark.parametrize("way", ["stream", "async stream", "agent messages", "agent async messages", "graph async v3"])
+@pytest.mark.parametrize("way", STREAMED)
 @pytest.mark.parametrize("guard", GUARDS)
 async def test_openai_over_http(way: str, guard: str) -> None:
     make, before = GUARDS[guard]
@@ -524,6 +524,25 @@ async def test_tools_by_themselves(harmful: str, lane: Lane) -> None:
         await lane(chosen, "invoke", {"q": "bread"}, {"callbacks": [HANDLERS[lane.name](FakeGuard(what))]})
     assert error.value.point is (Point.TOOL_CALL if harmful == "call" else Point.TOOL_OUTPUT)
     assert len(RAN) == (harmful == "output")
+
+
+@pytest.mark.parametrize("method", ["invoke", "ainvoke"])
+async def test_a_plain_tool_is_stopped_by_the_sync_handler(method: str) -> None:
+    RAN.clear()
+    call = Lane("async" if method == "ainvoke" else "sync")
+    with pytest.raises(BlockedError):
+        await call(search, "invoke", {"q": "bomb"}, {"callbacks": [Qwen3GuardCallbackHandler(token_guard())]})
+    assert not RAN
+
+
+async def test_the_async_handler_does_not_block_the_loop() -> None:
+    """Forty slow judgements in twenty runs at once take no longer than a few of them."""
+    handler = AsyncQwen3GuardCallbackHandler(FakeStreamGuard(delay=0.05))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    runs = (ChunkModel.of(*WORDS).ainvoke(ASKED, {"callbacks": [handler]}) for _ in range(20))
+    await asyncio.gather(*runs)
+    assert loop.time() - began < 20 * 2 * 0.05 / 2
 
 
 async def test_a_plain_tool_is_only_observed_by_the_async_handler() -> None:
