@@ -5,6 +5,8 @@ python cookbook/guarded_stream.py
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain.agents import create_agent
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
@@ -21,9 +23,9 @@ def model(*answers: str) -> GenericFakeChatModel:
 def main() -> None:
     guard = FakeStreamGuard({"bomb": "Unsafe"})  # load_guard("transformers:Qwen/Qwen3Guard-Stream-0.6B") for a real one
     careless = model("Mix flour and water, then place the bomb under the table and run.")
-    asked = {"messages": [HumanMessage("What is for dinner?")]}
+    asked: Any = {"messages": [HumanMessage("What is for dinner?")]}
 
-    agent = create_agent(guard_model(careless, guard), [])
+    agent: Any = create_agent(guard_model(careless, guard), [])
     print("streamed: ", end="")
     for chunk, _ in agent.stream(asked, stream_mode="messages"):
         print(chunk.text, end="", flush=True)

@@ -16,6 +16,16 @@ SAYS = {
     "guarded_chain": ["Flour, water, salt and time.", "Let us talk about bread instead.", "block at prompt (Unsafe"],
     "guarded_retrieval": ["reached the prompt: ['hours.txt', 'hours.txt']", "It opens at nine.", "can't help"],
     "guard_on_a_server": ["Unsafe", "Safe"],
+    "guarded_stream": [
+        "streamed: Mix flour and water, then place the",
+        "tried again: Then let the dough rest for an hour.",
+        "handed over: Let us keep to the dough.",
+    ],
+    "callback_handler": [
+        "answered: Flour, water, salt and time.",
+        "block at response (Unsafe",
+        "stopped:  block at prompt (Unsafe",
+    ],
 }
 
 

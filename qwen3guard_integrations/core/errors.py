@@ -73,6 +73,9 @@ class BlockedError(Qwen3GuardError):
     def __str__(self) -> str:
         return self.decision.summary
 
+    def __repr__(self) -> str:  # LangChain logs it; a verdict's own may hold words of a guard that babbles
+        return f"{type(self).__name__}({self.decision.summary})"
+
     @property
     def verdict(self) -> Verdict | None:
         """The verdict that led to the block; None when the guard failed and the policy fails closed."""

@@ -9,17 +9,34 @@ from .._lazy import lazy
 if TYPE_CHECKING:
     from .load import load_guard
     from .openai import OpenAIGuard
-    from .protocol import Guard
+    from .protocol import Guard, StreamGuard, StreamSession
+    from .stream import TransformersStreamGuard
     from .transformers import TransformersGuard
+    from .windowed import WindowedStreamGuard, Windows
 
-__all__ = ["Guard", "OpenAIGuard", "TransformersGuard", "load_guard"]
+__all__ = [
+    "Guard",
+    "OpenAIGuard",
+    "StreamGuard",
+    "StreamSession",
+    "TransformersGuard",
+    "TransformersStreamGuard",
+    "WindowedStreamGuard",
+    "Windows",
+    "load_guard",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         "Guard": "protocol",
         "OpenAIGuard": "openai",
+        "StreamGuard": "protocol",
+        "StreamSession": "protocol",
         "TransformersGuard": "transformers",
+        "TransformersStreamGuard": "stream",
+        "WindowedStreamGuard": "windowed",
+        "Windows": "windowed",
         "load_guard": "load",
     },
 )

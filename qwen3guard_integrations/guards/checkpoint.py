@@ -20,6 +20,8 @@ except ImportError as error:
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from .stream_model import Qwen3ForGuardModel
+
 _SMALL: Final = 100_000_000  # parameters: below this a CPU gains nothing from half precision
 
 
@@ -38,26 +40,72 @@ def load_checkpoint(
     Raises:
         GuardConfigurationError: There is no such checkpoint, or it is not a Qwen3Guard-Gen.
     """
-    if not name:
-        raise GuardConfigurationError("no model named", hint='such as "transformers:Qwen/Qwen3Guard-Gen-0.6B"')
-    source = _modelscope_folder(name) or name
-    config = _load(AutoConfig, source, revision)
-    if "Qwen3ForGuardModel" in (getattr(config, "architectures", None) or ()):
+    if is_stream_checkpoint(name, revision=revision):
         raise GuardConfigurationError(
-            f"{name} is a Qwen3Guard-Stream checkpoint, and this guard judges with Gen", hint="use a Gen checkpoint"
+            f"{name} is a Qwen3Guard-Stream checkpoint, and this guard judges with Gen",
+            hint="use a Gen checkpoint, or load_guard, which takes both",
         )
+    source = _source(name)
     tokenizer = _load(AutoTokenizer, source, revision)
     if not tokenizer.chat_template:
         raise GuardConfigurationError(f"{name} has no chat template", hint="use the official tokenizer files")
     model = _load(AutoModelForCausalLM, source, revision, dtype="auto", use_safetensors=True)
+    return _placed(model, name, device, dtype), tokenizer
+
+
+def load_stream_checkpoint(
+    name: str, *, device: str | None, dtype: str | None, revision: str | None
+) -> tuple[Qwen3ForGuardModel, PreTrainedTokenizerBase]:
+    """The Stream model and tokenizer called `name`, on `device`, ready to judge. Arguments as of `load_checkpoint`.
+
+    Raises:
+        GuardConfigurationError: There is no such checkpoint, it is not a Qwen3Guard-Stream, or a weight is missing.
+    """
+    from .stream_model import Qwen3ForGuardModel
+
+    if not is_stream_checkpoint(name, revision=revision):
+        raise GuardConfigurationError(
+            f"{name} is no Qwen3Guard-Stream checkpoint", hint="use a Stream checkpoint, or load_guard for Gen"
+        )
+    source = _source(name)
+    tokenizer = _load(AutoTokenizer, source, revision)
+    model, found = _load(
+        Qwen3ForGuardModel, source, revision, dtype="auto", use_safetensors=True, output_loading_info=True
+    )
+    if found["missing_keys"] or found["unexpected_keys"] or found["mismatched_keys"]:
+        wrong = sorted(map(str, (*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"])))
+        raise GuardConfigurationError(
+            f"the weights of {name} are not those of Qwen3Guard-Stream: {', '.join(wrong[:3])}",
+            hint="use the official files",
+        )
+    placed: Qwen3ForGuardModel = _placed(model, name, device, dtype)
+    return placed, tokenizer
+
+
+def is_stream_checkpoint(name: str, *, revision: str | None = None) -> bool:
+    """Whether the checkpoint called `name` is a Qwen3Guard-Stream.
+
+    Raises:
+        GuardConfigurationError: There is no such checkpoint.
+    """
+    if not name:
+        raise GuardConfigurationError("no model named", hint='such as "transformers:Qwen/Qwen3Guard-Gen-0.6B"')
+    config = _load(AutoConfig, _source(name), revision)
+    return "Qwen3ForGuardModel" in (getattr(config, "architectures", None) or ())
+
+
+def _source(name: str) -> str:
+    return _modelscope_folder(name) or name
+
+
+def _placed(model: Any, name: str, device: str | None, dtype: str | None) -> Any:
     try:
         where = torch.device(device or _best_device())
-        model = model.to(device=where, dtype=_dtype(dtype, where, model.num_parameters())).eval()
+        return model.to(device=where, dtype=_dtype(dtype, where, model.num_parameters())).eval()
     except (RuntimeError, AssertionError) as error:
         raise GuardConfigurationError(
             f"cannot put {name} on device {device!r}: {str(error).splitlines()[0]}"
         ) from error
-    return model, tokenizer
 
 
 def _load(factory: Any, source: str, revision: str | None, **options: Any) -> Any:

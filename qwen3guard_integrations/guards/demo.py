@@ -6,10 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
+    from .stream import TransformersStreamGuard
     from .transformers import TransformersGuard
+
+G = TypeVar("G", "TransformersGuard", "TransformersStreamGuard")
 
 # One thread is the fastest for a model of this size. It was trained on texts of this length: longer ones go in pieces.
 _SETTINGS: Final = {"device": "cpu", "threads": 1, "context_tokens": 384}
@@ -17,6 +20,21 @@ _SETTINGS: Final = {"device": "cpu", "threads": 1, "context_tokens": 384}
 
 class DemoGuardWarning(UserWarning):
     """The demo guard was loaded: good for a first look and for tests, not for protecting anybody."""
+
+
+def load_demo_stream_guard(**options: Any) -> TransformersStreamGuard:
+    """The tiny Stream guard in the package: Qwen3 architecture, four heads, about a million parameters, no download.
+
+    Args:
+        **options: As for `TransformersStreamGuard`, but with `threads=1` and `context_tokens=384` unless said
+            otherwise.
+
+    Warns:
+        DemoGuardWarning: Always. What it gets right and wrong stands in its model card.
+    """
+    from .stream import TransformersStreamGuard
+
+    return _loaded(TransformersStreamGuard, "stream", options)
 
 
 def load_demo_guard(**options: Any) -> TransformersGuard:
@@ -30,15 +48,20 @@ def load_demo_guard(**options: Any) -> TransformersGuard:
     """
     from .transformers import TransformersGuard
 
+    return _loaded(TransformersGuard, "gen", options)
+
+
+def _loaded(kind: type[G], weights: str, options: dict[str, Any]) -> G:
     warnings.warn(
         "the demo guard is a demonstration, trained on a few thousand sentences: it misses a good part of what "
-        "Qwen3Guard finds. Use real weights to protect anybody: load_guard('transformers:Qwen/Qwen3Guard-Gen-0.6B')",
+        "Qwen3Guard finds. Use real weights to protect anybody: "
+        f"load_guard('transformers:Qwen/Qwen3Guard-{weights.capitalize()}-0.6B')",
         DemoGuardWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
-    with as_file(files(__package__) / "demo_weights" / "gen") as folder, _no_progress_bar():
-        guard = TransformersGuard(str(folder), **{**_SETTINGS, **options})
-    guard.model = "demo"
+    with as_file(files(__package__) / "demo_weights" / weights) as folder, _no_progress_bar():
+        guard = kind(str(folder), **{**_SETTINGS, **options})
+    guard.model = "demo" if weights == "gen" else "demo-stream"
     return guard
 
 

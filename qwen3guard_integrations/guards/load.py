@@ -12,6 +12,7 @@ from .settings import GuardSettings
 
 if TYPE_CHECKING:
     from .openai import OpenAIGuard
+    from .stream import TransformersStreamGuard
     from .transformers import TransformersGuard
 
 _EXAMPLES: Final = (
@@ -33,16 +34,16 @@ def how_loaded(guard: object) -> dict[str, Any] | None:
 
 def load_guard(
     guard: str | None = None, *, base_url: str | None = None, api_key: str | None = None, **options: Any
-) -> TransformersGuard | OpenAIGuard:
+) -> TransformersGuard | TransformersStreamGuard | OpenAIGuard:
     """The guard that `guard` names, ready to judge.
 
     Args:
-        guard: `"provider:model"`. `transformers:` a Qwen3Guard-Gen in this process, by hub id or local folder;
-            `openai:` one on an OpenAI-compatible server; `demo`, the tiny guard in the package. None reads
-            `QWEN3GUARD_GUARD`.
+        guard: `"provider:model"`. `transformers:` a Qwen3Guard-Gen or -Stream in this process, by hub id or local
+            folder; `openai:` a Gen on an OpenAI-compatible server; `demo` and `demo-stream`, the tiny guards in the
+            package. None reads `QWEN3GUARD_GUARD`.
         base_url: The address of the server; None reads `QWEN3GUARD_BASE_URL`. Text is sent to this host only.
         api_key: Its key; None reads `QWEN3GUARD_API_KEY`, or "EMPTY", which servers without keys accept.
-        **options: Passed on to `TransformersGuard` or `OpenAIGuard`.
+        **options: Passed on to `TransformersGuard`, `TransformersStreamGuard` or `OpenAIGuard`.
 
     Raises:
         GuardConfigurationError: No guard is named, the provider is unknown, a server has no `base_url`, an
@@ -53,7 +54,7 @@ def load_guard(
     name = guard or settings.guard
     if not name:
         raise GuardConfigurationError("no guard named: pass one or set QWEN3GUARD_GUARD", hint=_EXAMPLES)
-    loaded: TransformersGuard | OpenAIGuard
+    loaded: TransformersGuard | TransformersStreamGuard | OpenAIGuard
     provider, _, model = name.partition(":")
     address = base_url or (settings.base_url if provider == "openai" else "")
     if provider != "openai" and (base_url or api_key):
@@ -67,18 +68,36 @@ def load_guard(
             _check_options(OpenAIGuard, options)
             key = api_key or settings.api_key.get_secret_value()
             loaded = OpenAIGuard(model, base_url=address, api_key=key, **options)
-        case "transformers" | "demo":
-            from .demo import load_demo_guard
-            from .transformers import TransformersGuard
-
-            _check_options(TransformersGuard, options)
-            loaded = load_demo_guard(**options) if provider == "demo" else TransformersGuard(model, **options)
-        case "demo-stream" | "remote-stream":
-            raise GuardConfigurationError(f"{provider!r} judges token by token, which this version cannot do yet")
+        case "transformers" | "demo" | "demo-stream":
+            loaded = _in_process(provider, model, options)
+        case "remote-stream":
+            raise GuardConfigurationError(
+                f"{provider!r} judges token by token, over the network, which this version cannot do yet"
+            )
         case _:
             raise GuardConfigurationError(f"unknown guard {name!r}", hint=_EXAMPLES)
     _LOADED_WITH[loaded] = {"guard": name, **({"base_url": address} if address else {}), **options}
     return loaded
+
+
+def _in_process(provider: str, model: str, options: dict[str, Any]) -> TransformersGuard | TransformersStreamGuard:
+    """A guard in this process: the class that the checkpoint is for."""
+    from .checkpoint import is_stream_checkpoint
+    from .demo import load_demo_guard, load_demo_stream_guard
+    from .stream import TransformersStreamGuard
+    from .transformers import TransformersGuard
+
+    streams = provider == "demo-stream" or (
+        provider == "transformers" and is_stream_checkpoint(model, revision=options.get("revision"))
+    )
+    _check_options(TransformersStreamGuard if streams else TransformersGuard, options)
+    match provider:
+        case "demo":
+            return load_demo_guard(**options)
+        case "demo-stream":
+            return load_demo_stream_guard(**options)
+        case _:
+            return TransformersStreamGuard(model, **options) if streams else TransformersGuard(model, **options)
 
 
 def _check_options(guard: type, options: Mapping[str, Any]) -> None:

@@ -187,8 +187,9 @@ class _AsyncLane:
         self._reader: asyncio.Task[None] | None = None
         self._judging: asyncio.Task[list[Judgement]] | None = None
         self._looking: asyncio.Task[list[Decision]] | None = None
-        self._read = asyncio.Event()  # the source is to be read
-        self._woken = asyncio.Event()  # something has happened
+        self._loop = asyncio.get_running_loop()
+        self._read = self._loop.create_future()  # done: the source is to be read
+        self._woken = self._loop.create_future()  # done: something has happened
         self._item: Any = _END
         self._ended = False
 
@@ -210,15 +211,16 @@ class _AsyncLane:
         if (event := self._done()) is not None:
             return event
         if read and not self._ended:
-            self._read.set()
+            if not self._read.done():
+                self._read.set_result(None)
             if self._reader is None:
                 self._reader = asyncio.create_task(self._read_on())
                 self._reader.add_done_callback(self._wake)
-        self._woken.clear()
-        if self._read.is_set() or self._judging is not None or self._looking is not None:
-            timer = asyncio.get_running_loop().call_later(seconds, self._woken.set) if seconds is not None else None
+        self._woken = self._loop.create_future()
+        if self._read.done() or self._judging is not None or self._looking is not None:
+            timer = self._loop.call_later(seconds, self._wake, None) if seconds is not None else None
             try:
-                await self._woken.wait()
+                await self._woken
             finally:
                 if timer is not None:
                     timer.cancel()
@@ -239,7 +241,7 @@ class _AsyncLane:
             return Came(item)
         if self._reader is not None and self._reader.done() and not self._ended:
             self._ended = True
-            self._read.clear()
+            self._read = self._loop.create_future()
             self._reader.result()
             return Ended()
         return None
@@ -248,16 +250,17 @@ class _AsyncLane:
         try:
             async for item in self._source:
                 self._item = item
-                self._read.clear()
-                self._woken.set()
-                await self._read.wait()
+                self._read = self._loop.create_future()
+                self._wake()
+                await self._read
                 if self._ended:
                     return
         finally:
             await _aclose(self._source)
 
-    def _wake(self, _: Any) -> None:
-        self._woken.set()
+    def _wake(self, _: Any = None) -> None:
+        if not self._woken.done():
+            self._woken.set_result(None)
 
     async def close(self) -> None:
         self._ended = True
