@@ -80,7 +80,7 @@ class _Stretch:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held(Generic[T]):
     item: T
     end: int
