@@ -56,8 +56,8 @@ class WindowedStreamGuard(CheckOne):
     A window ends at a sentence end, after a number of tokens, or when no text comes for a while, whichever is first;
     see `Windows`. At most one window of a stream is being judged while its text keeps arriving; when the verdict
     comes, everything that arrived meanwhile is the next window. Each is judged as the answer to the conversation,
-    with the end of the text before it; when the answer is complete, all of it is judged once more, before its last
-    window leaves.
+    with the end of the text before it; when the answer is complete, all of it is judged once more, before what is held
+    then leaves.
 
     Args:
         guard: Who judges the windows.
@@ -93,6 +93,7 @@ class WindowedSession:
     second_look: bool
     _texts: dict[Point, str] = field(default_factory=dict, init=False)
     _judged: dict[Point, int] = field(default_factory=dict, init=False)
+    _whole: dict[Point, str] = field(default_factory=dict, init=False)  # the last text that was judged
     _size: float = field(default=0.0, init=False)
 
     def patience(self, pieces: Sequence[Piece], /) -> float:
@@ -141,8 +142,10 @@ class WindowedSession:
             looks = []
             if begin < len(text):
                 looks.append(text[_before(text, begin, self.windows.overlap_tokens) :])
-            if final and text not in looks:
+            if final and self._whole.get(point) != text and text not in looks:
                 looks.append(text)
+            if looks:
+                self._whole[point] = looks[-1]
             if self.second_look:
                 looks += [clean for look in looks if (clean := cleaned(look)) is not None]
             conversations = [self._conversation(point, look) for look in looks if look.strip()]
