@@ -252,9 +252,9 @@ class _AsyncLane:
                 self._item = item
                 self._read = self._loop.create_future()
                 self._wake()
-                await self._read
-                if self._ended:
+                if self._ended:  # a source that does not let itself be cancelled
                     return
+                await self._read
         finally:
             await _aclose(self._source)
 
