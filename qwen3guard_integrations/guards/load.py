@@ -57,7 +57,7 @@ def load_guard(
     loaded: TransformersGuard | TransformersStreamGuard | OpenAIGuard
     provider, _, model = name.partition(":")
     address = base_url or (settings.base_url if provider == "openai" else "")
-    if provider != "openai" and (base_url or api_key):
+    if provider not in {"openai", "remote-stream"} and (base_url or api_key):
         raise GuardConfigurationError(
             f"{name!r} runs in this process and takes no base_url or api_key", hint='name a server as "openai:<model>"'
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 
 from ..core.errors import GuardTimeoutError, GuardUnavailableError
 from ..core.gate import Judgement, Piece
@@ -70,29 +72,43 @@ class TokenSession:
         turn = self._turn
 
         def take(done: Future[list[Verdict]]) -> None:
-            if done.cancelled() or not replied.set_running_or_notify_cancel():
-                replied.cancel()
-            elif error := done.exception():
-                replied.set_exception(error)
-            else:
-                replied.set_result(self._taken(done.result(), read[start:], final=final) if turn == self._turn else [])
+            with suppress(InvalidStateError):  # it came too late
+                if done.cancelled():
+                    replied.cancel()
+                elif error := done.exception():
+                    replied.set_exception(error)
+                elif not replied.done():
+                    current = turn == self._turn  # otherwise it was rolled back meanwhile
+                    replied.set_result(self._taken(done.result(), read[start:], final=final) if current else [])
 
         asked.add_done_callback(take)
         replied.add_done_callback(lambda done: asked.cancel() if done.cancelled() else None)
+        self._limit(replied)
         return replied
+
+    def _limit(self, replied: Future[list[Judgement]]) -> None:
+        """Fail the reply when it has not come in time."""
+        if self._timeout is None or replied.done():
+            return
+
+        def expire() -> None:
+            with suppress(InvalidStateError):
+                replied.set_exception(
+                    GuardTimeoutError(
+                        f"no judgement within {self._timeout} seconds",
+                        hint="raise timeout, or use a smaller model or a GPU",
+                    )
+                )
+
+        timer = threading.Timer(self._timeout, expire)
+        timer.daemon = True
+        timer.start()
+        replied.add_done_callback(lambda _: timer.cancel())
 
     async def ajudge(self, pieces: Sequence[Piece], /, *, final: bool = False) -> list[Judgement]:
         """As `judge`, without blocking the event loop."""
         replied = self.judge(pieces, final=final)
-        if replied.done():
-            return replied.result()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await asyncio.wrap_future(replied)
-        except TimeoutError:
-            raise GuardTimeoutError(
-                f"no judgement within {self._timeout} seconds", hint="raise timeout, or use a smaller model or a GPU"
-            ) from None
+        return replied.result() if replied.done() else await asyncio.wrap_future(replied)
 
     def _taken(self, verdicts: list[Verdict], read: list[bool], *, final: bool) -> list[Judgement]:
         rest = iter(verdicts)

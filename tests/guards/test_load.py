@@ -27,7 +27,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"guard": "openai:", "base_url": "http://localhost:1/v1"}, "model"),
         ({"guard": "transformers:"}, "no model named"),
         ({"guard": "demo", "base_url": "http://localhost:1/v1"}, "takes no base_url"),
-        ({"guard": "demo-stream"}, "token by token"),
+        ({"guard": "remote-stream:m", "base_url": "ws://localhost:1"}, "over the network"),
         ({"guard": "demo", "colour": "red"}, "colour"),
         ({"guard": "openai:m", "base_url": "http://localhost:1/v1", "colour": "red"}, "colour"),
     ],
