@@ -138,11 +138,10 @@ class Stream:
             without=lambda item, _: item,
             clock=time.monotonic,
         )
-        self.items: Any = (
-            ascreened(source.asynchronous(), course, session, FakeGuard(), policy)
-            if lane.is_async
-            else screened(source.sync(), course, session, FakeGuard(), policy)
-        )
+        # Kept here, so that it is closed by the driver and not by the garbage collector.
+        self.source: Any = source.asynchronous() if lane.is_async else source.sync()
+        driver: Any = ascreened if lane.is_async else screened
+        self.items = driver(self.source, course, session, FakeGuard(), policy)
         self.is_async = lane.is_async
 
     async def next(self) -> str:
