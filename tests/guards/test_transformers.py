@@ -218,7 +218,7 @@ def test_bad_options_fail_at_construction_by_name(options: dict[str, Any], word:
 
 def test_what_is_no_gen_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GuardConfigurationError, match="Stream"):
-        load_guard(f"transformers:{WEIGHTS / 'stream'}")
+        TransformersGuard(str(WEIGHTS / "stream"))
     with pytest.raises(GuardConfigurationError, match="cannot load"):
         load_guard("transformers:nobody/there-is-no-such-model")
     shutil.copytree(GEN, tmp_path / "bare")
