@@ -57,7 +57,7 @@ def _loaded(kind: type[G], weights: str, options: dict[str, Any]) -> G:
         "Qwen3Guard finds. Use real weights to protect anybody: "
         f"load_guard('transformers:Qwen/Qwen3Guard-{weights.capitalize()}-0.6B')",
         DemoGuardWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     with as_file(files(__package__) / "demo_weights" / weights) as folder, _no_progress_bar():
         guard = kind(str(folder), **{**_SETTINGS, **options})

@@ -17,9 +17,9 @@ from .train import Recipe, train
 
 VOCABULARY = 3584
 RECIPES = {
-    "bare": Recipe(steps=2300, batch=96, single_share=1.0),
-    "gen": Recipe(steps=1800, learning_rate=1.5e-3, single_share=0.5),
-    "stream": Recipe(steps=1300, learning_rate=1.5e-3, single_share=0.3),
+    "bare": Recipe(steps=3800, batch=96, single_share=1.0),
+    "gen": Recipe(steps=2300, learning_rate=1.5e-3, single_share=0.5),
+    "stream": Recipe(steps=1900, learning_rate=1.5e-3, single_share=0.3),
 }
 
 
