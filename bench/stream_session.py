@@ -1,12 +1,13 @@
 """What a session of the Stream guard costs: against a bare forward pass, by context, and against reading all anew.
 
-    python bench/stream_session.py            # the 0.6B shape; about three minutes
+    python bench/stream_session.py            # the 0.6B shape; about two minutes
     python bench/stream_session.py --check    # exit status 1 if a bar is missed
 
 All sides run in one process, in turns, on random weights of the real 0.6B shape (no hub is needed): same compute, no
 meaning. The figures are CPU seconds, torch on one thread, the median of the rounds. The embedding has fewer rows than
 the real one: they are only looked up. "Reading all anew" is what the published loop does for every token
-(QwenLM/Qwen3Guard#22).
+(QwenLM/Qwen3Guard#22); its bars hold in float32. In bfloat16 that ratio is the machine's: a session costs what the
+weights cost to be read from memory, and with matrix units (AMX) reading all anew costs little more.
 """
 
 from __future__ import annotations
@@ -114,6 +115,39 @@ def in_turns(rounds: int, *sides: Callable[[], float]) -> list[float]:
     return [median(column) for column in zip(*rows, strict=True)]
 
 
+def measured(model: Qwen3ForGuardModel, rounds: int) -> dict[str, float]:
+    """The ratios, printed as they come."""
+    batch = StreamBatch(model, context=8192, batch_size=16)
+    short, long = Session(model, batch, 512), Session(model, batch, 2048)
+    ratios = {}
+    print(f"{str(model.dtype).removeprefix('torch.')}:")
+    for count in (1, 8):
+        fed, bare = in_turns(rounds, lambda: short.feed(count), lambda: short.bare(count))  # noqa: B023
+        ratios[f"{count} against the bare backbone"] = fed / bare
+        figures = f"{fed * 1000:.0f} ms, bare backbone {bare * 1000:.0f} ms: {fed / bare:.3f} times"
+        print(f"  {count} new tokens at 512: {figures}")
+    far, near = in_turns(rounds, lambda: long.feed(8), lambda: short.feed(8))
+    ratios["2,048 against 512"] = far / near
+    print(f"  8 new tokens at 2,048: {far * 1000:.0f} ms, at 512 {near * 1000:.0f} ms: {far / near:.2f} times")
+    one, eight, anew = in_turns(max(3, rounds // 3), lambda: short.feed(1), lambda: short.feed(8), short.anew)
+    ratios["one at a time"], ratios["eight at a time"] = anew / one, 8 * anew / eight
+    print(f"  per token at 512, reading all anew: {anew * 1000:.0f} ms; one at a time {anew / one:.0f} times cheaper,")
+    print(f"    eight at a time {8 * anew / eight:.0f} times cheaper")
+    return ratios
+
+
+def missed(ratios: dict[str, float], *, anew: bool) -> list[str]:
+    """The bars that the ratios miss; with `anew`, those against reading all anew too."""
+    most = {
+        "1 against the bare backbone": OVER_BARE_BAR,
+        "8 against the bare backbone": OVER_BARE_BAR,
+        "2,048 against 512": CONTEXT_BAR,
+    }
+    least = {"one at a time": ONE_BAR, "eight at a time": EIGHT_BAR} if anew else {}
+    over = [name for name, bar in most.items() if ratios[name] > bar]
+    return over + [name for name, bar in least.items() if ratios[name] < bar]
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -124,31 +158,15 @@ def main() -> None:
     random.seed(0)
     model = model_of_real_shape()
     apart, differ = largest_difference(model)
-    print(f"0.6B shape, float32, chunks of 1 and 8 against one pass: logits within {apart:.1e}, {differ} labels differ")
-    missed = ["chunks against one pass"] if differ or apart > LOGIT_BAR else []
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    torch.nn.Module.to(model, dtype=torch.bfloat16 if native else torch.float32)
-    batch = StreamBatch(model, context=8192, batch_size=16)
-    short, long = Session(model, batch, 512), Session(model, batch, 2048)
-    print(
-        f"0.6B shape, {str(model.dtype).removeprefix('torch.')}, {sum(p.numel() for p in model.parameters()):,} weights"
-    )
-
-    for count in (1, 8):
-        fed, bare = in_turns(arguments.rounds, lambda: short.feed(count), lambda: short.bare(count))  # noqa: B023
-        over = fed / bare
-        print(f"{count} new tokens at 512: {fed * 1000:.0f} ms, bare backbone {bare * 1000:.0f} ms: {over:.3f} times")
-        missed += [f"{count} tokens against the bare backbone"] if over > OVER_BARE_BAR else []
-    far, near = in_turns(arguments.rounds, lambda: long.feed(8), lambda: short.feed(8))
-    print(f"8 new tokens at 2,048: {far * 1000:.0f} ms, at 512 {near * 1000:.0f} ms: {far / near:.2f} times")
-    missed += ["8 tokens at 2,048 against 512"] if far / near > CONTEXT_BAR else []
-    one, eight, anew = in_turns(max(3, arguments.rounds // 3), lambda: short.feed(1), lambda: short.feed(8), short.anew)
-    print(f"per token at 512, reading all anew: {anew * 1000:.0f} ms; one at a time {anew / one:.0f} times cheaper,")
-    print(f"  eight at a time {8 * anew / eight:.0f} times cheaper")
-    missed += ["one token against reading all anew"] if anew / one < ONE_BAR else []
-    missed += ["eight tokens against reading all anew"] if 8 * anew / eight < EIGHT_BAR else []
-    if missed:
-        print("missed:", "; ".join(missed))
+    print(f"0.6B shape, {sum(parameter.numel() for parameter in model.parameters()):,} weights")
+    print(f"float32, chunks of 1 and 8 against one pass: logits within {apart:.1e}, {differ} labels differ")
+    misses = ["chunks against one pass"] if differ or apart > LOGIT_BAR else []
+    misses += missed(measured(model, arguments.rounds), anew=True)
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        torch.nn.Module.to(model, dtype=torch.bfloat16)
+        misses += missed(measured(model, arguments.rounds), anew=False)
+    if misses:
+        print("missed:", "; ".join(misses))
         sys.exit(int(arguments.check))
 
 
