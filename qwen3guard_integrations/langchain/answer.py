@@ -178,7 +178,7 @@ class Answer:
 
     def leaves(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """`chunk`, on its way to the reader."""
-        if self.screens.on_block == "regenerate" and isinstance(chunk.message, AIMessageChunk):
+        if self._last_try and isinstance(chunk.message, AIMessageChunk):
             self._left.append(chunk.message)
         return chunk
 
@@ -194,7 +194,6 @@ class Answer:
         return True
 
     def _may_try_again(self) -> bool:
-        last = self.last_own_try + (self.screens.fallback is not None)
         if (
             self.stopped is None
             or self.stopped.action is Action.REDACT
@@ -202,10 +201,17 @@ class Answer:
             or self.tries >= last
         ):
             return False
+        if self.tries >= self._last_try:
+            return False
         self.tries += 1
         self.stopped = None
         self.messages = self._messages_again()
         return True
+
+    @property
+    def _last_try(self) -> int:
+        """The number of the last try, the fallback model's included; the first one is 0."""
+        return self.last_own_try + (self.screens.fallback is not None)
 
     @property
     def last_own_try(self) -> int:

@@ -395,6 +395,13 @@ async def test_a_second_model_takes_over(on_block: Any, own: int, lane: Lane) ->
     assert len(model.calls) == 2 * own
 
 
+async def test_the_second_model_goes_on_from_what_has_left(lane: Lane) -> None:
+    second = ChunkModel.of("a safe ", "end")
+    guarded = guard_model(turns(["one ", "two ", "bomb ", "x ", "y "]), token_guard(), fallback_model=second)
+    assert text_of(await lane.collect(guarded, "stream", "q")) == "one two a safe end"
+    assert [message.text for message in second.calls[0][:2]] == ["q", "one two "]
+
+
 async def test_the_second_model_is_guarded_too(lane: Lane) -> None:
     guarded = guard_model(turns([BAD]), fake_guard(), fallback_model=ChunkModel.of("a ", BAD))
     assert text_of(await lane.collect(guarded, "stream", "q")) == REFUSAL
