@@ -198,7 +198,7 @@ class Answer:
             self.stopped is None
             or self.stopped.action is Action.REDACT
             or self.stopped.point not in _WRITTEN
-            or self.tries >= last
+            or self.tries >= self._last_try
         ):
             return False
         if self.tries >= self._last_try:
