@@ -201,8 +201,6 @@ class Answer:
             or self.tries >= self._last_try
         ):
             return False
-        if self.tries >= self._last_try:
-            return False
         self.tries += 1
         self.stopped = None
         self.messages = self._messages_again()
