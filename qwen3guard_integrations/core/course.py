@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar, assert_never
+from typing import Final, Generic, Literal, TypeVar, assert_never
 
 from .decision import Decision
 from .errors import GuardError
@@ -130,7 +130,7 @@ class Course(Generic[T]):
     prompt: Sequence[Item] = ()
     rest: Callable[[], Sequence[Item]] = tuple
     _judging: bool = False
-    _looking: bool = False
+    _looking: Literal["", "prompt", "way", "rest"] = ""
     _final: bool = False
     _settled: bool = False
     _rested: bool = False
@@ -146,7 +146,7 @@ class Course(Generic[T]):
         """
         gate = self.gate
         if self.prompt:
-            self._looking = True
+            self._looking = "prompt"
             yield Look(self.prompt)
         while True:
             for item, muted in gate.take(self.clock()):
@@ -164,7 +164,7 @@ class Course(Generic[T]):
         gate, now = self.gate, self.clock()
         early = gate.early_in(now)
         if gate.unread >= self._next_look and not self._looking and not gate.ended:
-            self._next_look, self._looking = 2 * gate.unread, True
+            self._next_look, self._looking = 2 * gate.unread, "way"
             return Look(self.rest())
         if self._judging:
             return Wait(early, read=self._ahead < _READ_AHEAD or self.patience(gate.unasked) > 0)
@@ -188,7 +188,7 @@ class Course(Generic[T]):
         if not (self._looking or self._rested):
             self._rested = True
             if items := self.rest():
-                self._looking = True
+                self._looking = "rest"
                 return Look(items)
         return Wait(None if self._looking else 0, read=False)
 
@@ -208,8 +208,7 @@ class Course(Generic[T]):
                 if self._final:
                     self._settle()
             case Decided(decisions):
-                self._looking = False
-                gate.decided(decisions)
+                self._decide(decisions)
             case Failed(error):
                 self._judging = False
                 gate.failed(error)
@@ -218,6 +217,15 @@ class Course(Generic[T]):
                 pass
             case _:
                 assert_never(event)
+
+    def _decide(self, decisions: Sequence[Decision]) -> None:
+        looked, self._looking = self._looking, ""
+        if looked == "prompt":
+            self.gate.prompt_decided(decisions)
+        elif looked == "rest":
+            self.gate.whole_decided(decisions)
+        else:
+            self.gate.looked(decisions)
 
     def _settle(self) -> None:
         self._settled = True

@@ -96,11 +96,11 @@ class Gate(Generic[T]):
     Args:
         policy: What passes, how many tokens must agree (`debounce`), and what may leave early (`hold`).
         reserve: So many of the last items are kept back even if they may leave, so that a stop can take them back.
-        locked: Nothing leaves before `decided`: the prompt is still being judged.
+        locked: Nothing leaves before `prompt_decided`: the prompt is still being judged.
 
     Attributes:
-        stopped: The decision that ended the stream; it stays. Its action is "redact" or "drop" where the policy says so
-            of text that can only be cut off here, since what has left cannot be changed.
+        stopped: The decision that ended the stream; it stays. Its action is "redact" where the policy says so of text
+            that can only be cut off here, since what has left cannot be changed.
         ended: No more text will come.
         dropped: How many items were thrown away after a stop.
     """
@@ -162,6 +162,8 @@ class Gate(Generic[T]):
                 track = self._tracks.get(point) or self._new_track(point)
                 track.came += len(text)
                 track.inline |= inline and point is Point.REASONING
+                if track.muted and track.inline and self.stopped is None:  # in the text it cannot be left out
+                    self.stopped = track.last
                 if self._unguarded or track.exempt:
                     track.judged = track.cleared = track.came
                 elif point in _WRITTEN:
@@ -226,6 +228,8 @@ class Gate(Generic[T]):
             track.muted = True
             self._muted |= {track.point}
             self._extra.append(decision)
+        elif decision.action is Action.DROP:  # dropping the answer leaves nothing to go on with
+            self.stopped = decision.model_copy(update={"action": Action.BLOCK})
         else:
             self.stopped = decision
 
@@ -250,22 +254,32 @@ class Gate(Generic[T]):
             else:
                 track.cleared = track.came
 
-    def decided(self, decisions: Iterable[Decision]) -> None:
-        """Take decisions that were made about whole texts beside the stream: its prompt, or what is judged whole.
+    def prompt_decided(self, decisions: Iterable[Decision]) -> None:
+        """Take the decisions about the prompt: what is judged may leave now. What does not pass stops the stream."""
+        if self._take_decisions(decisions, stop_with=Action.BLOCK):
+            self.locked = False
 
-        Tool calls leave when they passed after the end of the stream: before, they were not complete.
-        """
+    def looked(self, decisions: Iterable[Decision]) -> None:
+        """Take decisions about what came so far of the tracks that are judged whole: they can only stop the stream."""
         for decision in decisions:
             if not decision.passes:
                 self.stopped = self.stopped or decision
-            elif self.ended or self.locked:
-                self._extra.append(decision)
-        if self.stopped is not None:
-            return
-        self.locked = False
-        if self.ended:
+
+    def whole_decided(self, decisions: Iterable[Decision]) -> None:
+        """Take the decisions about the complete texts of the tracks that are judged whole: they may leave now."""
+        if self._take_decisions(decisions):
             for track in self._whole_tracks:
                 track.judged = track.cleared = track.came
+
+    def _take_decisions(self, decisions: Iterable[Decision], stop_with: Action | None = None) -> bool:
+        """Record what passes; the first decision that does not stops the stream. Whether it goes on."""
+        for decision in decisions:
+            if decision.passes:
+                self._extra.append(decision)
+            elif self.stopped is None:
+                action = stop_with if stop_with and not decision.stops else decision.action
+                self.stopped = decision.model_copy(update={"action": action})
+        return self.stopped is None
 
     @property
     def unread(self) -> int:
@@ -313,7 +327,7 @@ class Gate(Generic[T]):
         while self._stretches:
             first = self._stretches[0]
             track = first.track
-            if track is not None and not track.muted and track.cleared < first.end_in_track:
+            if track is not None and track.cleared < first.end_in_track and (track.inline or not track.muted):
                 begun = first.end - (first.end_in_track - track.cleared)
                 return max(self._cleared, begun)
             self._cleared = first.end
@@ -368,6 +382,6 @@ class Gate(Generic[T]):
         self._stretches.clear()
         self._items.clear()
         self._unasked.clear()
-        self._splitter = ThinkingSplitter(thinking)
+        self._splitter = ThinkingSplitter(thinking, begun=bool(self._left))
         self.stopped, self.ended = None, False
         return ends

@@ -16,14 +16,17 @@ _CLOSE: Final = "</think>"
 class ThinkingSplitter:
     """Text in, the same text out in pieces: reasoning, answer, and the tags between them.
 
-    Characters that may be the beginning of a tag are kept until it is clear what they are.
+    Thinking stands before the answer, as Qwen3 writes it: a tag further down is part of the answer, so that no answer
+    can call itself thinking. Characters that may be the beginning of a tag are kept until it is clear what they are.
 
     Args:
         thinking: The text begins inside the thinking.
+        begun: Something stands before the text, so that no thinking can begin any more.
     """
 
-    def __init__(self, thinking: bool = False) -> None:
+    def __init__(self, thinking: bool = False, begun: bool = False) -> None:
         self._point = Point.REASONING if thinking else Point.RESPONSE
+        self._begun = begun
         self._kept = ""
 
     @property
@@ -36,7 +39,12 @@ class ThinkingSplitter:
         text, self._kept = self._kept + text, ""
         pieces: list[tuple[Point | None, str]] = []
         while text:
+            if self._point is Point.RESPONSE and self._begun:
+                return [*pieces, (self._point, text)]
             tag = _OPEN if self._point is Point.RESPONSE else _CLOSE
+            if tag is _OPEN and not _may_begin(text):
+                self._begun = True
+                continue
             before, found, text = text.partition(tag)
             if not found:
                 kept = _begins(before, tag)
@@ -46,12 +54,19 @@ class ThinkingSplitter:
             if found:
                 pieces.append((None, tag))
                 self._point = Point.REASONING if tag is _OPEN else Point.RESPONSE
+                self._begun = True
         return pieces
 
     def flush(self) -> list[tuple[Point | None, str]]:
         """What is still kept: no tag after all."""
         kept, self._kept = self._kept, ""
         return [(self._point, kept)] if kept else []
+
+
+def _may_begin(text: str) -> bool:
+    """Whether `text` is white space with an opening tag, or the beginning of one, behind it."""
+    words = text.lstrip()
+    return words.startswith(_OPEN) or _OPEN.startswith(words)
 
 
 def _begins(text: str, tag: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+import uuid
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
@@ -18,6 +20,7 @@ from ..core.gate import Gate
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item, screening
+from ..guards.load import how_loaded
 from ..guards.protocol import Guard, StreamSession
 from ..guards.streaming import open_stream
 from .chunks import last_chunk, last_text, pieces_of, whole, without
@@ -44,6 +47,7 @@ class Screens:
     policy: Policy
     on_block: OnBlock = "refuse"
     prompt: PromptScreening = "before"
+    token: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
     retries: int = 5
     buffer_tokens: int = 40
     intervention: str = INTERVENTION
@@ -53,6 +57,14 @@ class Screens:
     def _key(self) -> tuple[object, ...]:
         numbers = (self.on_block, self.prompt, self.retries, self.buffer_tokens, self.intervention)
         return (id(self.guard), id(self.fallback), *numbers)
+
+    @property
+    def cache_key(self) -> str:
+        """What LangChain's cache must tell apart: another guard, policy or way of answering. A guard that `load_guard`
+        made is known by its name in every process, any other only in this one."""
+        guard = how_loaded(self.guard) or self.token
+        settings = (guard, self.policy.model_dump_json(), self.on_block, self.prompt, self.fallback and self.token)
+        return hashlib.sha256(repr(settings).encode()).hexdigest()
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -284,7 +296,7 @@ class Answer:
         for generation, reading in zip(result.generations, readings, strict=True):
             own = [next(rest) for _ in reading.items]
             screened.append(self._released(generation, reading, own))
-        self.stopped = stopping(decisions)
+            self.stopped = self.stopped or stopping(own) or self._dropped(reading, own)
         if self.stopped is not None and self._may_try_again():
             return None
         if self.stopped is not None and self.screens.on_block == "raise":
@@ -293,12 +305,21 @@ class Answer:
             return result
         return ChatResult(generations=screened, llm_output=result.llm_output)
 
+    @staticmethod
+    def _dropped(reading: Reading, decisions: list[Decision]) -> Decision | None:
+        """Dropping the answer leaves nothing to go on with: the decision as a block."""
+        if reading.released(decisions) is not DROPPED:
+            return None
+        dropping = next(decision for decision in decisions if not decision.passes)
+        return dropping.model_copy(update={"action": Action.BLOCK})
+
     def _released(self, generation: ChatGeneration, reading: Reading, decisions: list[Decision]) -> ChatGeneration:
         message = reading.released(decisions)
         if message is generation.message:
             return generation
-        if message is DROPPED:  # dropping the answer leaves nothing to go on with
-            message = refusal_message(self.screens.policy.refusal, decisions[0], like=generation.message)
+        if message is DROPPED:
+            why = self._dropped(reading, decisions) or decisions[0]
+            message = refusal_message(self.screens.policy.refusal, why, like=generation.message)
         if isinstance(generation.message, AIMessage) and isinstance(message, AIMessage):
             message.usage_metadata = generation.message.usage_metadata  # the tokens were spent all the same
             if "qwen3guard" in message.response_metadata:
@@ -323,7 +344,7 @@ _WRITTEN = frozenset({Point.RESPONSE, Point.REASONING, Point.TOOL_CALL})
 
 
 def _without(chunk: ChatGenerationChunk, muted: frozenset[Point]) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=without(chunk.message, muted), generation_info=chunk.generation_info)
+    return ChatGenerationChunk(message=without(chunk.message, muted))  # log-probabilities repeat every word
 
 
 def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:

@@ -86,7 +86,8 @@ def reasoning_of(message: BaseMessage) -> str:
     text = _joined(message, reasoning=True)
     if not message.additional_kwargs:
         return text
-    return "\n".join(filter(None, (text, *(_strings_in(message.additional_kwargs.get(k)) for k in _REASONING_KEYS))))
+    copies = (text, *(_strings_in(message.additional_kwargs.get(key)) for key in _REASONING_KEYS))
+    return "\n".join(dict.fromkeys(filter(None, copies)))  # some servers send the same words under two names
 
 
 def _joined(message: BaseMessage, *, reasoning: bool) -> str:
@@ -110,7 +111,8 @@ def _texts(message: BaseMessage) -> Iterator[tuple[str, bool]]:
             yield block["text"], False
         elif kind not in _CALL_BLOCKS or not _is_copy(block, message):
             words = _strings_in(block, media=kind in _MEDIA)
-            yield f"\n{words}\n" if words else "", False
+            whole = words and not isinstance(message, BaseMessageChunk)  # blocks of a chunk are pieces of blocks
+            yield f"\n{words}\n" if whole else words, False
 
 
 def _strings_in(value: object, *, media: bool = False) -> str:
@@ -175,7 +177,8 @@ def tool_call_text(call: Mapping[str, Any]) -> str:
     arguments = _parsed(call.get("args"))
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments or {}, ensure_ascii=False, default=str)
-    return f"{call.get('name') or 'tool'}({arguments})"
+    number = "" if is_name(call.get("id")) else str(call.get("id") or "")
+    return f"{call.get('name') or 'tool'}({arguments}){number}"
 
 
 def _parsed(arguments: object) -> object:
@@ -183,9 +186,14 @@ def _parsed(arguments: object) -> object:
     if not isinstance(arguments, str):
         return arguments
     try:
-        return json.loads(arguments)
+        return json.loads(arguments, object_pairs_hook=_all_pairs)
     except ValueError:
         return arguments
+
+
+def _all_pairs(pairs: list[tuple[str, Any]]) -> object:
+    """An object of JSON; with a key that is there twice, all its pairs, of which a parser keeps only the last."""
+    return dict(pairs) if len({key for key, _ in pairs}) == len(pairs) else [list(pair) for pair in pairs]
 
 
 def _is_copy(block: Mapping[str, Any], message: BaseMessage) -> bool:
@@ -237,11 +245,7 @@ def without(message: BaseMessage, decisions: Sequence[Decision], redaction: Mapp
     said = failed - {Point.REASONING, Point.TOOL_CALL}
     update: dict[str, Any] = {
         "additional_kwargs": _without_copies(message.additional_kwargs, failed),
-        "response_metadata": {  # log-probabilities repeat every word, citations some
-            key: value
-            for key, value in message.response_metadata.items()
-            if isinstance(value, str) or not _strings_in(value)
-        },
+        "response_metadata": _wordless(message.response_metadata),
     }
     if Point.REASONING in failed:
         update["content"] = _without_reasoning(message.content)
@@ -273,8 +277,19 @@ def _without_reasoning(content: str | list[str | dict[str, Any]]) -> str | list[
 
 def without_reasoning(message: BaseMessage) -> BaseMessage:
     """A copy of `message` without its reasoning."""
-    kwargs = {key: value for key, value in message.additional_kwargs.items() if key not in _REASONING_KEYS}
-    return message.model_copy(update={"content": _without_reasoning(message.content), "additional_kwargs": kwargs})
+    update = {
+        "content": _without_reasoning(message.content),
+        "additional_kwargs": {
+            key: item for key, item in message.additional_kwargs.items() if key not in _REASONING_KEYS
+        },
+        "response_metadata": _wordless(message.response_metadata),
+    }
+    return message.model_copy(update=update)
+
+
+def _wordless(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata without what repeats words of the text: log-probabilities do, and citations."""
+    return {key: value for key, value in metadata.items() if isinstance(value, str) or not _strings_in(value)}
 
 
 def _without_tool_calls(message: AIMessage, decisions: Sequence[Decision], redaction: str) -> dict[str, Any]:

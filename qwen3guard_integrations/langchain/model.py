@@ -9,7 +9,6 @@ stay what they were.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
@@ -26,7 +25,7 @@ from ..core.errors import GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.policy import Policy
 from ..core.screening import screening
-from ..guards.load import how_loaded, load_guard
+from ..guards.load import load_guard
 from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, from_threads, screened
 from .answer import INTERVENTION, Answer, OnBlock, PromptScreening, Screens
@@ -97,7 +96,8 @@ def guard_model(
     )
     base = type(chat_model)
     copy = chat_model.model_copy()
-    copy.__class__ = _guarded_class(getattr(base, "_guarded_base", base), screens)
+    if getattr(base, "_screens", None) != screens:  # a copy that another guard guards is guarded by both
+        copy.__class__ = _guarded_class(base, screens)
     return copy
 
 
@@ -207,8 +207,7 @@ class _GuardedMethods:
     def _get_llm_string(self: Any, stop: list[str] | None = None, **kwargs: Any) -> str:
         """The key of LangChain's cache: guarded answers and those of the model itself are not each other's."""
         key: str = self._guarded_base._get_llm_string(self, stop=stop, **kwargs)
-        policy = hashlib.sha256(self._screens.policy.model_dump_json().encode()).hexdigest()
-        return f"{key}---guarded by {type(self._screens.guard).__name__} {how_loaded(self._screens.guard)} {policy}"
+        return f"{key}---guarded {self._screens.cache_key}"
 
 
 # --- the model beneath; the fallback model once it is its turn ---

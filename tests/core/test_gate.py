@@ -234,6 +234,24 @@ def test_reasoning_inside_the_text_cannot_be_left_out() -> None:
     assert gate.take() == []
 
 
+def test_reasoning_inside_the_text_cannot_follow_what_was_left_out() -> None:
+    gate: Gate[str] = Gate(Policy.model_validate({"points": {"reasoning": {"unsafe": "drop"}}}))
+    judged(gate, "aa", [UNSAFE, UNSAFE], Point.REASONING)
+    gate.push("i", [Piece(Point.RESPONSE, "<think>more</think>")])
+    assert gate.stopped is not None
+    assert gate.take() == []
+
+
+@pytest.mark.parametrize("text", ["Sure: <think>b", "a<think>b</think>c", "<think>a</think>b<think>c</think>"])
+def test_an_answer_cannot_call_itself_thinking(text: str) -> None:
+    gate: Gate[str] = Gate(Policy())
+    for letter in text:
+        gate.push(letter, [Piece(Point.RESPONSE, letter)])
+    gate.finish()
+    said = "".join(piece.text for piece in gate.ask() if piece.point is Point.RESPONSE)
+    assert said == text.removeprefix("<think>a</think>")
+
+
 def test_a_point_that_is_not_judged_is_not_asked_about() -> None:
     gate: Gate[str] = Gate(
         Policy.model_validate({"points": {"reasoning": "allow"}}).model_copy(update={"mode": "loose"})
@@ -246,10 +264,12 @@ def test_a_point_that_is_not_judged_is_not_asked_about() -> None:
 def test_tool_calls_are_held_until_they_are_decided_whole() -> None:
     gate: Gate[str] = Gate(Policy())
     gate.push("call", [Piece(Point.TOOL_CALL, "f({")])
-    gate.decided([Decision(point=Point.TOOL_CALL, action=Action.ALLOW)])
-    assert gate.take() == [], "not complete yet"
+    gate.looked([Decision(point=Point.TOOL_CALL, action=Action.ALLOW)])
     gate.finish()
-    gate.decided([Decision(point=Point.TOOL_CALL, action=Action.ALLOW)])
+    gate.prompt_decided([Decision(point=Point.PROMPT, action=Action.ALLOW)])
+    gate.looked([Decision(point=Point.TOOL_CALL, action=Action.ALLOW)])
+    assert gate.take() == [], "a look on the way, or one at the prompt, is none at the complete call"
+    gate.whole_decided([Decision(point=Point.TOOL_CALL, action=Action.ALLOW)])
     assert [item for item, _ in gate.take()] == ["call"]
 
 
@@ -257,7 +277,7 @@ def test_a_blocked_tool_call_does_not_leave() -> None:
     gate: Gate[str] = Gate(Policy())
     gate.push("call", [Piece(Point.TOOL_CALL, "f(x)")])
     gate.finish()
-    gate.decided([Decision(point=Point.TOOL_CALL, action=Action.BLOCK)])
+    gate.whole_decided([Decision(point=Point.TOOL_CALL, action=Action.BLOCK)])
     assert gate.take() == []
 
 
@@ -300,14 +320,14 @@ def test_a_locked_gate_waits_for_the_prompt() -> None:
     gate: Gate[str] = Gate(Policy(hold="none"), locked=True)
     gate.push("a", [Piece(Point.RESPONSE, "a")])
     assert gate.take() == []
-    gate.decided([Decision(point=Point.PROMPT, action=Action.ALLOW)])
+    gate.prompt_decided([Decision(point=Point.PROMPT, action=Action.ALLOW)])
     assert [item for item, _ in gate.take()] == ["a"]
 
 
 def test_a_blocked_prompt_lets_nothing_go_that_was_judged_before() -> None:
     gate: Gate[str] = Gate(Policy(), locked=True)
     assert judged(gate, "a", [SAFE]) == [""]
-    gate.decided([Decision(point=Point.PROMPT, action=Action.BLOCK)])
+    gate.prompt_decided([Decision(point=Point.PROMPT, action=Action.BLOCK)])
     assert gate.take() == []
     assert gate.stopped is not None
 

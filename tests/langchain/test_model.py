@@ -99,10 +99,15 @@ async def test_the_state_of_the_model_is_its_own(lane: Lane) -> None:
     assert [(await lane(model, "invoke", "x")).text for _ in range(3)] == ["one", "two", "one"]
 
 
-def test_guarding_twice_is_guarding_anew() -> None:
-    model, guard = ChunkModel.of("a"), token_guard()
-    again = guard_model(guard_model(model, token_guard()), guard)
-    assert type(again) is type(guard_model(model, guard))
+async def test_a_guarded_model_can_be_guarded_again_by_another(lane: Lane) -> None:
+    guard = token_guard()
+    once = guard_model(ChunkModel.of(*WORDS), guard)
+    assert type(guard_model(once, guard)) is type(once), "the same guard does not judge twice"
+    twice = guard_model(once, FakeStreamGuard({"two": "Unsafe"}))
+    assert text_of(await lane.collect(twice, "stream", "x")) == f"one \n\n{REFUSAL}"
+    other = guard_model(once, FakeStreamGuard())
+    assert "bomb" not in text_of(await lane.collect(other, "stream", "x"))
+    assert (await lane(other, "invoke", "x")).text == REFUSAL
 
 
 async def test_tools_structured_output_and_config_stay_guarded(lane: Lane) -> None:
@@ -161,6 +166,11 @@ async def test_the_cache_of_the_model_and_of_the_guarded_copy_are_apart(lane: La
     assert (await lane(model, "invoke", "x")).text == f"a {BAD}"
     flags = guard_model(model, fake_guard(), {"unsafe": "flag", "controversial": "flag"})
     assert (await lane(flags, "invoke", "x")).text == f"a {BAD}"
+    lenient = guard_model(model, FakeGuard())
+    assert (await lane(lenient, "invoke", "x")).text == f"a {BAD}"
+    assert (await lane(guard_model(model, fake_guard()), "invoke", "x")).text == REFUSAL, "another guard's answer"
+    with pytest.raises(BlockedError):
+        await lane(guard_model(model, fake_guard(), on_block="raise"), "invoke", "x")
 
 
 def test_wrong_settings_fail_at_once() -> None:
@@ -243,6 +253,74 @@ async def test_callbacks_and_traces_see_the_guarded_answer_only(lane: Lane) -> N
     await lane(model, "invoke", "x", config)
     assert recorder.runs
     assert "bomb" not in repr([(run.outputs, run.events, run.error) for run in recorder.runs])
+
+
+class SlowPrompt(FakeStreamGuard):
+    """Takes its time for whole texts, of which the prompt is one."""
+
+    def check_many(self, conversations: Any) -> Any:
+        time.sleep(0.05 if conversations[0].judged.role == "user" else 0.01)
+        return super().check_many(conversations)
+
+    async def acheck_many(self, conversations: Any) -> Any:
+        await asyncio.sleep(0.05 if conversations[0].judged.role == "user" else 0.01)
+        return await super().acheck_many(conversations)
+
+
+def call_piece(args: str) -> AIMessageChunk:
+    call: Any = {"name": "f", "args": args, "id": "c", "index": 0}
+    return AIMessageChunk(content="", tool_call_chunks=[call])
+
+
+@pytest.mark.parametrize("prompt", ["before", "parallel"])
+@pytest.mark.parametrize("fill", ["", "x" * 450], ids=["short", "long"])
+async def test_a_tool_call_leaves_only_when_all_of_it_is_judged(prompt: Any, fill: str, lane: Lane) -> None:
+    """Not when the prompt passes after the end, and not by a look that was taken on the way."""
+    model = ChunkModel.of(call_piece('{"q": "'), call_piece(fill), call_piece('bomb"}'))
+    guarded = guard_model(model, SlowPrompt({"bomb": VIOLENT}), prompt=prompt)
+    released = await lane.collect(guarded, "stream", "x")
+    assert call_names(released) == []
+    assert text_of(released) == REFUSAL
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [
+            AIMessageChunk(content="", additional_kwargs={"reasoning_content": p, "reasoning_details": [{"text": p}]})
+            for p in ("the ", "b", "om", "b ", "goes ", "here")
+        ],
+        [AIMessageChunk(content=[{"type": "refusal", "refusal": p, "index": 0}]) for p in ("a bo", "mb ", "is ", "it")],
+        [call_piece('{"q": "bomb", "q": "x"}')],
+        [AIMessageChunk(content="", tool_call_chunks=[{"name": "f", "args": "{}", "id": "a bomb", "index": 0}])],
+    ],
+    ids=["reasoning twice", "other blocks", "a key twice", "an id that speaks"],
+)
+async def test_harm_in_odd_places(pieces: list[AIMessageChunk], lane: Lane) -> None:
+    released = await lane.collect(guard_model(ChunkModel.of(*pieces), token_guard()), "stream", "x")
+    assert text_of(released).endswith(REFUSAL)
+    assert call_names(released) == []
+
+
+async def test_what_is_left_out_is_left_out_of_the_metadata_too(lane: Lane) -> None:
+    chunks = [
+        AIMessageChunk(
+            content="", additional_kwargs={"reasoning_content": p}, response_metadata={"logprobs": {"content": [p]}}
+        )
+        for p in ("a ", "bomb ", "again ")
+    ]
+    policy = {"points": {"reasoning": "drop"}}
+    released = await lane.collect(guard_model(ChunkModel.of(*chunks, "Hello"), token_guard(), policy), "stream", "x")
+    assert "bomb" not in repr(released)
+    assert text_of(released) == "Hello"
+
+
+async def test_a_dropped_answer_is_a_blocked_one(lane: Lane) -> None:
+    guarded = guard_model(ChunkModel.of(*WORDS), token_guard(), {"unsafe": "drop"}, on_block="raise")
+    with pytest.raises(BlockedError, match="block"):
+        await lane(guarded, "invoke", "x")
+    with pytest.raises(BlockedError, match="block"):
+        await lane.collect(guarded, "stream", "x")
 
 
 # --- the prompt ---
