@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy
 
 if TYPE_CHECKING:
+    from .cached import CachedGuard
     from .load import load_guard
     from .openai import OpenAIGuard
     from .protocol import Guard, StreamGuard, StreamSession
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .windowed import WindowedStreamGuard, Windows
 
 __all__ = [
+    "CachedGuard",
     "Guard",
     "OpenAIGuard",
     "StreamGuard",
@@ -29,6 +31,7 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "CachedGuard": "cached",
         "Guard": "protocol",
         "OpenAIGuard": "openai",
         "StreamGuard": "protocol",

@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -233,13 +233,3 @@ def train(kind: str, tokenizer_file: Path, recipe: Recipe, output: Path, start: 
         trainer.load(start)
     trainer.run()
     trainer.save(output)
-
-
-def average(files: Sequence[Path], output: Path) -> None:
-    """Writes the mean of the weights in `files`, which come from the same first stage."""
-    saved = [torch.load(file, weights_only=True) for file in files]
-    mean = {
-        part: {name: torch.stack([one[part][name] for one in saved]).mean(0) for name in saved[0][part]}
-        for part in ("model", "heads")
-    }
-    torch.save({**mean, "recipe": saved[0]["recipe"]}, output)
