@@ -119,6 +119,7 @@ class Course(Generic[T]):
         without: An item without the text of the named tracks; None where nothing is left of it.
         prompt: What is judged while the source already runs; nothing leaves before. The gate must be locked.
         rest: What can be judged only when the stream has ended: its complete tool calls.
+        rest_decided: What becomes of the decisions about the rest: one that does not pass stops the stream.
         clock: The time in seconds.
     """
 
@@ -129,6 +130,7 @@ class Course(Generic[T]):
     clock: Callable[[], float]
     prompt: Sequence[Item] = ()
     rest: Callable[[], Sequence[Item]] = tuple
+    rest_decided: Callable[[Sequence[Decision]], Sequence[Decision]] = tuple
     _judging: bool = False
     _looking: Literal["", "prompt", "way", "rest"] = ""
     _final: bool = False
@@ -223,9 +225,9 @@ class Course(Generic[T]):
         if looked == "prompt":
             self.gate.prompt_decided(decisions)
         elif looked == "rest":
-            self.gate.whole_decided(decisions)
+            self.gate.whole_decided(self.rest_decided(decisions))
         else:
-            self.gate.looked(decisions)
+            self.gate.looked(self.rest_decided(decisions))
 
     def _settle(self) -> None:
         self._settled = True

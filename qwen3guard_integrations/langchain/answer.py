@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
@@ -24,8 +25,10 @@ from ..guards.load import how_loaded
 from ..guards.protocol import Guard, StreamSession
 from ..guards.streaming import open_stream
 from .chunks import last_chunk, last_text, pieces_of, whole, without
-from .messages import parts_of, refusal_message, turn_of
+from .messages import parts_of, refusal_message, tool_calls_of, turn_of
+from .reporting import Report
 from .values import DROPPED, Reading, Scope, read, stopping
+from .withheld import is_withheld, report, withholding
 
 M = TypeVar("M", bound=AIMessage)
 HAS_REFUSAL_BLOCKS: Final = hasattr(content, "RefusalContentBlock")  # langchain-core 1.8
@@ -41,7 +44,12 @@ INTERVENTION = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Screens:
-    """How a model is guarded: the settings of `guard_model`. Equal when they guard in the same way."""
+    """How a model is guarded: the settings of `guard_model`. Equal when they guard in the same way.
+
+    For agents there are two more. `withholds` names the tools of which a call that may not pass loses its arguments
+    and stays, so that the agent can go on; a call of any other tool stops the answer. `report` is told what was
+    decided.
+    """
 
     guard: Guard
     policy: Policy
@@ -52,11 +60,13 @@ class Screens:
     buffer_tokens: int = 40
     intervention: str = INTERVENTION
     fallback: Any = None
+    withholds: frozenset[str] = frozenset()
+    report: Report | None = field(default=None, compare=False)
 
     @property
     def _key(self) -> tuple[object, ...]:
         numbers = (self.on_block, self.prompt, self.retries, self.buffer_tokens, self.intervention)
-        return (id(self.guard), id(self.fallback), *numbers)
+        return (id(self.guard), id(self.fallback), id(self.report), self.withholds, *numbers)
 
     @property
     def cache_key(self) -> str:
@@ -64,6 +74,7 @@ class Screens:
         made is known by its name in every process, any other only in this one."""
         guard = how_loaded(self.guard) or self.token
         settings = (guard, self.policy.model_dump_json(), self.on_block, self.prompt, self.fallback and self.token)
+        settings = (*settings, sorted(self.withholds)) if self.withholds else settings
         return hashlib.sha256(repr(settings).encode()).hexdigest()
 
     def __hash__(self) -> int:
@@ -87,6 +98,7 @@ class Answer:
             what has left of the answer so far with the intervention.
         gate: Of the stream.
         stopped: The decision that ended the answer.
+        told: What was decided about the prompt, about whole answers, and about tries that were taken back.
     """
 
     screens: Screens
@@ -97,11 +109,14 @@ class Answer:
     stopped: Decision | None = field(default=None, init=False)
     tries: int = field(default=0, init=False)
     waited: int = field(default=0, init=False)
+    told: list[Decision] = field(default_factory=list, init=False)
     given: list[BaseMessage] = field(init=False)
     _session: StreamSession | None = field(default=None, init=False)
     _prompt: Reading | None = field(default=None, init=False)
     _seen: list[AIMessageChunk] = field(default_factory=list, init=False)
     _left: list[AIMessageChunk] = field(default_factory=list, init=False)
+    _calls: list[Mapping[str, Any]] = field(default_factory=list, init=False)
+    _withheld: list[tuple[Mapping[str, Any], Decision]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self.messages = self.given = self.asked
@@ -135,6 +150,7 @@ class Answer:
     def prompt_decided(self, decisions: Sequence[Decision]) -> None:
         """Take the decisions about the prompt: it stops the answer, goes on, or goes on without what was redacted."""
         assert self._prompt is not None
+        self.told += decisions
         self.stopped = stopping(decisions)
         if self.stopped is None and not all(decision.passes for decision in decisions):
             released = self._prompt.released(decisions)
@@ -169,6 +185,7 @@ class Answer:
             clock=time.monotonic,
             prompt=self.prompt_items if self.gate.locked else (),
             rest=self._tool_calls,
+            rest_decided=self._calls_decided,
         )
 
     def _pieces(self, chunk: ChatGenerationChunk) -> Any:
@@ -183,13 +200,35 @@ class Answer:
         calls = [chunk for chunk in self._seen if chunk.tool_call_chunks or chunk.additional_kwargs]
         if not calls:
             return []
-        parts = parts_of(whole(calls))
+        message = whole(calls)
+        self._calls = tool_calls_of(message)
+        parts = parts_of(message)
         return [
             Item(point, Conversation(turns=(*self.context, turn))) for point, turn in parts if point is Point.TOOL_CALL
         ]
 
+    def _calls_decided(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
+        """Decisions about `_calls`, those that only withhold a call, or leave it to a person, taken out."""
+        if not self.screens.withholds:
+            return decisions
+        mild = [self._goes_on_after(call, made) for call, made in zip(self._calls, decisions, strict=True)]
+        self._withheld = [
+            pair
+            for pair, goes_on in zip(zip(self._calls, decisions, strict=True), mild, strict=True)
+            if goes_on and is_withheld(pair[1])
+        ]
+        return [
+            Decision(point=made.point, action=Action.ALLOW) if goes_on else made
+            for made, goes_on in zip(decisions, mild, strict=True)
+        ]
+
+    def _goes_on_after(self, call: Mapping[str, Any], decision: Decision) -> bool:
+        return not decision.passes and call.get("name") in self.screens.withholds
+
     def leaves(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """`chunk`, on its way to the reader."""
+        if self._withheld and isinstance(chunk.message, AIMessageChunk):
+            chunk = ChatGenerationChunk(message=withholding(chunk.message, self._withheld))
         if self._last_try and isinstance(chunk.message, AIMessageChunk):
             self._left.append(chunk.message)
         return chunk
@@ -200,8 +239,11 @@ class Answer:
         """Whether the model is asked once more, with `messages`; otherwise `stopped` is final."""
         self.stopped = self.gate.stopped
         self.waited = self.gate.dropped
+        self.told += (decision for _, decision in self._withheld)
         if not self._may_try_again():
+            self.told += self.gate.decisions
             return False
+        self.told += [self.gate.stopped] if self.gate.stopped else []
         self.session.rollback(self.gate.rewind())
         return True
 
@@ -248,7 +290,7 @@ class Answer:
         """
         like = next(iter(self._left or self._seen), None)
         if self.stopped is None:
-            return [_chunk(self._report(like))] if self.tries else []
+            return [_chunk(self._report(like))] if self.tries or self._withheld else []
         if self.screens.on_block == "raise" and self.stopped.action is not Action.REDACT:
             raise BlockedError(self.stopped)
         text = last_text(self.screens.policy, self.stopped)
@@ -267,7 +309,7 @@ class Answer:
         return AIMessageChunk(
             content=[] if like is not None and isinstance(like.content, list) else "",
             id=like.id if like is not None else None,
-            response_metadata={"qwen3guard": self._effort()},
+            response_metadata={"qwen3guard": {**self._effort(), **(report(self._withheld) if self._withheld else {})}},
             chunk_position="last",
         )
 
@@ -291,10 +333,11 @@ class Answer:
         readings = [read(generation.message, scope) for generation in result.generations]
         items = [item for reading in readings for item in reading.items]
         decisions = yield from screening(items, self.screens.policy)
+        self.told += decisions
         rest = iter(decisions)
         screened = []
         for generation, reading in zip(result.generations, readings, strict=True):
-            own = [next(rest) for _ in reading.items]
+            own = self._without_calls(generation.message, [next(rest) for _ in reading.items])
             screened.append(self._released(generation, reading, own))
             self.stopped = self.stopped or stopping(own) or self._dropped(reading, own)
         if self.stopped is not None and self._may_try_again():
@@ -304,6 +347,12 @@ class Answer:
         if all(new is old for new, old in zip(screened, result.generations, strict=True)):
             return result
         return ChatResult(generations=screened, llm_output=result.llm_output)
+
+    def _without_calls(self, message: BaseMessage, decisions: list[Decision]) -> list[Decision]:
+        """Decisions about a message, those about its tool calls as `_calls_decided` leaves them."""
+        self._calls = tool_calls_of(message)
+        others = [decision for decision in decisions if decision.point is not Point.TOOL_CALL]
+        return [*others, *self._calls_decided(decisions[len(others) :])]
 
     @staticmethod
     def _dropped(reading: Reading, decisions: list[Decision]) -> Decision | None:
@@ -315,6 +364,8 @@ class Answer:
 
     def _released(self, generation: ChatGeneration, reading: Reading, decisions: list[Decision]) -> ChatGeneration:
         message = reading.released(decisions)
+        if self._withheld and isinstance(message, AIMessage) and tool_calls_of(message):
+            message = withholding(message, self._withheld)
         if message is generation.message:
             return generation
         if message is DROPPED:
@@ -324,7 +375,7 @@ class Answer:
             message.usage_metadata = generation.message.usage_metadata  # the tokens were spent all the same
             if "qwen3guard" in message.response_metadata:
                 message.response_metadata["qwen3guard"] |= self._effort()
-                message = self._in_blocks(message)
+                message = message if tool_calls_of(message) else self._in_blocks(message)
         return ChatGeneration(message=message, generation_info=None)
 
     def refusal(self) -> ChatResult:
@@ -349,3 +400,25 @@ def _without(chunk: ChatGenerationChunk, muted: frozenset[Point]) -> ChatGenerat
 
 def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=message, generation_info=None)
+
+
+@contextmanager
+def told(answer: Answer) -> Iterator[None]:
+    """At the end, whoever is to be told hears what was decided, and the answer's session is freed."""
+    try:
+        yield
+    finally:
+        answer.close()
+        if answer.screens.report is not None:
+            answer.screens.report.tell(answer.told)
+
+
+@asynccontextmanager
+async def atold(answer: Answer) -> AsyncIterator[None]:
+    """At the end, whoever is to be told hears what was decided, and the answer's session is freed."""
+    try:
+        yield
+    finally:
+        answer.close()
+        if answer.screens.report is not None:
+            await answer.screens.report.atell(answer.told)

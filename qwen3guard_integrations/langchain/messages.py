@@ -308,6 +308,22 @@ def _without_tool_calls(message: AIMessage, decisions: Sequence[Decision], redac
     return {**update, "tool_calls": calls, "invalid_tool_calls": invalid}
 
 
+def said_only(message: AIMessage) -> dict[str, Any]:
+    """What remains of `message` besides its tool calls: the fields without the copies that providers keep of calls."""
+    content = message.content
+    if not isinstance(content, str):
+        content = [
+            block
+            for block in content
+            if isinstance(block, str) or block.get("type") in _TEXT_BLOCKS | _REASONING_BLOCKS
+        ]
+    return {
+        "content": content,
+        "additional_kwargs": _without_copies(message.additional_kwargs, {Point.TOOL_CALL}),
+        "response_metadata": _wordless(message.response_metadata),
+    }
+
+
 def refusal_message(text: str, decision: Decision, like: BaseMessage | None) -> AIMessage:
     """The policy's refusal as an assistant message: a chunk where `like` is one, with the id of a replaced answer."""
     kind = AIMessageChunk if isinstance(like, BaseMessageChunk) else AIMessage

@@ -28,7 +28,7 @@ from ..core.screening import screening
 from ..guards.load import load_guard
 from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, from_threads, screened
-from .answer import INTERVENTION, Answer, OnBlock, PromptScreening, Screens
+from .answer import INTERVENTION, Answer, OnBlock, PromptScreening, Screens, atold, told
 from .chunks import message_chunk_of
 
 M = TypeVar("M", bound=BaseChatModel)
@@ -94,6 +94,11 @@ def guard_model(
         intervention=intervention,
         fallback=fallback_model,
     )
+    return guarded(chat_model, screens)
+
+
+def guarded(chat_model: M, screens: Screens) -> M:
+    """The guarded copy of a chat model."""
     base = type(chat_model)
     copy = chat_model.model_copy()
     if getattr(base, "_screens", None) != screens:  # a copy that another guard guards is guarded by both
@@ -147,13 +152,14 @@ class _GuardedMethods:
         answer = Answer(self._screens, messages, blocks=self.output_version == "v1")
         judge = self._screens.guard.check_many
         write = partial(_result, self, answer, stop=stop, **kwargs)
-        run(answer.screen_prompt(), judge)
-        result = _beside_prompt(answer, write) if answer.parallel else None
-        while answer.stopped is None:
-            if (screened_result := run(answer.screen_result(result or write()), judge)) is not None:
-                return screened_result
-            result = None
-        return answer.refusal()
+        with told(answer):
+            run(answer.screen_prompt(), judge)
+            result = _beside_prompt(answer, write) if answer.parallel else None
+            while answer.stopped is None:
+                if (screened_result := run(answer.screen_result(result or write()), judge)) is not None:
+                    return screened_result
+                result = None
+            return answer.refusal()
 
     async def _agenerate(
         self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -161,21 +167,22 @@ class _GuardedMethods:
         answer = Answer(self._screens, messages, blocks=self.output_version == "v1")
         judge = self._screens.guard.acheck_many
         write = partial(_aresult, self, answer, stop=stop, **kwargs)
-        await arun(answer.screen_prompt(), judge)
-        result = await _abeside_prompt(answer, write()) if answer.parallel else None
-        while answer.stopped is None:
-            flow = answer.screen_result(result or await write())
-            if (screened_result := await arun(flow, judge)) is not None:
-                return screened_result
-            result = None
-        return answer.refusal()
+        async with atold(answer):
+            await arun(answer.screen_prompt(), judge)
+            result = await _abeside_prompt(answer, write()) if answer.parallel else None
+            while answer.stopped is None:
+                flow = answer.screen_result(result or await write())
+                if (screened_result := await arun(flow, judge)) is not None:
+                    return screened_result
+                result = None
+            return answer.refusal()
 
     def _stream(
         self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         screens: Screens = self._screens
         answer = Answer(screens, messages, blocks=self.output_version == "v1")
-        with closing(answer):
+        with told(answer):
             run(answer.screen_prompt(), screens.guard.check_many)
             while answer.stopped is None:
                 source = _chunks(self, answer, stop=stop, **kwargs)
@@ -191,7 +198,7 @@ class _GuardedMethods:
     ) -> AsyncIterator[ChatGenerationChunk]:
         screens: Screens = self._screens
         answer = Answer(screens, messages, blocks=self.output_version == "v1")
-        with closing(answer):
+        async with atold(answer):
             await arun(answer.screen_prompt(), screens.guard.acheck_many)
             while answer.stopped is None:
                 source = _achunks(self, answer, stop=stop, **kwargs)
