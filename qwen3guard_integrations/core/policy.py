@@ -116,7 +116,7 @@ class Policy(PointRule):
         hold_seconds: For "window": how many seconds a text is held back at most.
         debounce: How many consecutive tokens must not pass before a token-by-token guard stops a stream: two, by
             the technical report (section 4.4), since a single one is noise.
-        refusal: What the user reads in place of a blocked text.
+        refusal: What the user reads in place of a blocked text; `{categories}` is filled in.
         redaction: What stands in place of a redacted text; `{categories}` is filled in.
 
     Raises:
@@ -188,7 +188,11 @@ class Policy(PointRule):
 
     def redacted(self, decision: Decision) -> str:
         """What stands in place of a text that `decision` redacts."""
-        return self.redaction.replace("{categories}", decision.category_names or str(decision.severity))
+        return _filled(self.redaction, decision)
+
+    def refused(self, decision: Decision) -> str:
+        """What the user reads in place of a text that `decision` stops."""
+        return _filled(self.refusal, decision)
 
     @classmethod
     def strict(cls, **settings: Any) -> Self:
@@ -248,6 +252,10 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     ".yml": yaml.safe_load,
     ".json": json.loads,
 }
+
+
+def _filled(text: str, decision: Decision) -> str:
+    return text.replace("{categories}", decision.category_names or str(decision.severity or "not judged"))
 
 
 def _unsafe_action(rules: Iterable[Rule]) -> Action:

@@ -28,7 +28,7 @@ from .chunks import last_chunk, last_text, pieces_of, whole, without
 from .messages import parts_of, refusal_message, tool_calls_of, turn_of
 from .reporting import Report
 from .values import DROPPED, Reading, Scope, read, stopping
-from .withheld import is_withheld, report, withholding
+from .withheld import marks, withholding
 
 M = TypeVar("M", bound=AIMessage)
 HAS_REFUSAL_BLOCKS: Final = hasattr(content, "RefusalContentBlock")  # langchain-core 1.8
@@ -73,8 +73,9 @@ class Screens:
         """What LangChain's cache must tell apart: another guard, policy or way of answering. A guard that `load_guard`
         made is known by its name in every process, any other only in this one."""
         guard = how_loaded(self.guard) or self.token
-        settings = (guard, self.policy.model_dump_json(), self.on_block, self.prompt, self.fallback and self.token)
-        settings = (*settings, sorted(self.withholds)) if self.withholds else settings
+        own = self.fallback and self.token
+        withholds = sorted(self.withholds)
+        settings = (guard, self.policy.model_dump_json(), self.on_block, self.prompt, own, withholds)
         return hashlib.sha256(repr(settings).encode()).hexdigest()
 
     def __hash__(self) -> int:
@@ -116,7 +117,7 @@ class Answer:
     _seen: list[AIMessageChunk] = field(default_factory=list, init=False)
     _left: list[AIMessageChunk] = field(default_factory=list, init=False)
     _calls: list[Mapping[str, Any]] = field(default_factory=list, init=False)
-    _withheld: list[tuple[Mapping[str, Any], Decision]] = field(default_factory=list, init=False)
+    _failed: list[tuple[Mapping[str, Any], Decision]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self.messages = self.given = self.asked
@@ -208,27 +209,24 @@ class Answer:
         ]
 
     def _calls_decided(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Decisions about `_calls`, those that only withhold a call, or leave it to a person, taken out."""
+        """Decisions about `_calls`; calls of tools that the agent knows do not stop the answer but are marked in it."""
         if not self.screens.withholds:
             return decisions
-        mild = [self._goes_on_after(call, made) for call, made in zip(self._calls, decisions, strict=True)]
-        self._withheld = [
-            pair
-            for pair, goes_on in zip(zip(self._calls, decisions, strict=True), mild, strict=True)
-            if goes_on and is_withheld(pair[1])
-        ]
+        decided = list(zip(self._calls, decisions, strict=True))
+        self._failed = [pair for pair in decided if self._only_marked(*pair)]
         return [
-            Decision(point=made.point, action=Action.ALLOW) if goes_on else made
-            for made, goes_on in zip(decisions, mild, strict=True)
+            Decision(point=decision.point, action=Action.ALLOW) if self._only_marked(call, decision) else decision
+            for call, decision in decided
         ]
 
-    def _goes_on_after(self, call: Mapping[str, Any], decision: Decision) -> bool:
+    def _only_marked(self, call: Mapping[str, Any], decision: Decision) -> bool:
         return not decision.passes and call.get("name") in self.screens.withholds
 
     def leaves(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """`chunk`, on its way to the reader."""
-        if self._withheld and isinstance(chunk.message, AIMessageChunk):
-            chunk = ChatGenerationChunk(message=withholding(chunk.message, self._withheld))
+        if self._failed and isinstance(chunk.message, AIMessageChunk):
+            message = withholding(chunk.message, self._failed)
+            chunk = chunk if message is chunk.message else ChatGenerationChunk(message=message)
         if self._last_try and isinstance(chunk.message, AIMessageChunk):
             self._left.append(chunk.message)
         return chunk
@@ -239,7 +237,7 @@ class Answer:
         """Whether the model is asked once more, with `messages`; otherwise `stopped` is final."""
         self.stopped = self.gate.stopped
         self.waited = self.gate.dropped
-        self.told += (decision for _, decision in self._withheld)
+        self.told += (decision for _, decision in self._failed)
         if not self._may_try_again():
             self.told += self.gate.decisions
             return False
@@ -290,7 +288,7 @@ class Answer:
         """
         like = next(iter(self._left or self._seen), None)
         if self.stopped is None:
-            return [_chunk(self._report(like))] if self.tries or self._withheld else []
+            return [_chunk(self._report(like))] if self.tries or self._failed else []
         if self.screens.on_block == "raise" and self.stopped.action is not Action.REDACT:
             raise BlockedError(self.stopped)
         text = last_text(self.screens.policy, self.stopped)
@@ -309,7 +307,7 @@ class Answer:
         return AIMessageChunk(
             content=[] if like is not None and isinstance(like.content, list) else "",
             id=like.id if like is not None else None,
-            response_metadata={"qwen3guard": {**self._effort(), **(report(self._withheld) if self._withheld else {})}},
+            response_metadata={"qwen3guard": {**self._effort(), **marks(self._failed)}},
             chunk_position="last",
         )
 
@@ -364,13 +362,13 @@ class Answer:
 
     def _released(self, generation: ChatGeneration, reading: Reading, decisions: list[Decision]) -> ChatGeneration:
         message = reading.released(decisions)
-        if self._withheld and isinstance(message, AIMessage) and tool_calls_of(message):
-            message = withholding(message, self._withheld)
+        if self._failed and isinstance(message, AIMessage) and tool_calls_of(message):
+            message = withholding(message, self._failed)
         if message is generation.message:
             return generation
         if message is DROPPED:
             why = self._dropped(reading, decisions) or decisions[0]
-            message = refusal_message(self.screens.policy.refusal, why, like=generation.message)
+            message = refusal_message(self.screens.policy.refused(why), why, like=generation.message)
         if isinstance(generation.message, AIMessage) and isinstance(message, AIMessage):
             message.usage_metadata = generation.message.usage_metadata  # the tokens were spent all the same
             if "qwen3guard" in message.response_metadata:
@@ -387,7 +385,7 @@ class Answer:
         assert self.stopped is not None
         if self.screens.on_block == "raise":
             raise BlockedError(self.stopped)
-        message = self._in_blocks(refusal_message(self.screens.policy.refusal, self.stopped, like=None))
+        message = self._in_blocks(refusal_message(self.screens.policy.refused(self.stopped), self.stopped, like=None))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 

@@ -40,7 +40,7 @@ def whole(chunks: Sequence[BaseMessage]) -> BaseMessage:
 
 def last_text(policy: Policy, decision: Decision) -> str:
     """What the reader gets in place of the rest of an answer: the redaction where it says so, else the refusal."""
-    return policy.redacted(decision) if decision.action is Action.REDACT else policy.refusal
+    return policy.redacted(decision) if decision.action is Action.REDACT else policy.refused(decision)
 
 
 def last_chunk(text: str, decision: Decision, like: AIMessageChunk | None, *, begun: bool) -> AIMessageChunk:

@@ -185,7 +185,7 @@ def _text_after(text: str, decision: Decision, policy: Policy) -> Any:
     if decision.passes:
         return text
     if decision.stops:
-        return policy.refusal
+        return policy.refused(decision)
     return policy.redacted(decision) if decision.action is Action.REDACT else DROPPED
 
 
@@ -215,7 +215,7 @@ def _read_message(message: BaseMessage, scope: Scope) -> Reading:
         if _all_pass(decisions):
             return message
         if stop := stopping(decisions):
-            return refusal_message(scope.policy.refusal, stop, like=message)
+            return refusal_message(scope.policy.refused(stop), stop, like=message)
         return _reduced(message, decisions, scope.policy)
 
     return Reading(items, release)
@@ -230,8 +230,10 @@ def _reduced(message: BaseMessage, decisions: Sequence[Decision], policy: Policy
     return without(message, decisions, {decision.point: policy.redacted(decision) for decision in failed})
 
 
-def _read_messages(messages: Sequence[BaseMessage], scope: Scope) -> list[Reading]:
-    """Readings of a conversation: every turn is judged, the last one with all that came before.
+def read_messages(
+    messages: Sequence[BaseMessage], scope: Scope, known: Callable[[BaseMessage], bool] = lambda message: False
+) -> list[Reading]:
+    """Readings of a conversation: every turn is judged, the last one with all that came before; not those `known`.
 
     Earlier turns get as context no more than the user's turn before an answer, so that a long history costs in
     proportion to its length.
@@ -240,17 +242,23 @@ def _read_messages(messages: Sequence[BaseMessage], scope: Scope) -> list[Readin
     turns: list[Turn] = []
     for place, message in enumerate(messages):
         turn = turn_of(message)
-        if place == len(messages) - 1:
-            known = tuple(turns[: len(scope.context)]) == scope.context  # a graph's answer repeats the question
-            context = tuple(turns) if known else (*scope.context, *turns)
-        elif turn.role == "assistant":
-            context = tuple(earlier for earlier in turns if earlier.role == "user")[-1:]
+        if known(message):
+            readings.append(_nothing(message))
         else:
-            context = ()
-        readings.append(_read_message(message, dataclasses.replace(scope, context=context)))
+            context = _context_of(turn, turns, scope.context, last=place == len(messages) - 1)
+            readings.append(_read_message(message, dataclasses.replace(scope, context=context)))
         if not turn.blank:
             turns.append(turn)
     return readings
+
+
+def _context_of(turn: Turn, turns: Sequence[Turn], before: tuple[Turn, ...], *, last: bool) -> tuple[Turn, ...]:
+    if last:
+        repeated = tuple(turns[: len(before)]) == before  # a graph's answer repeats the question
+        return tuple(turns) if repeated else (*before, *turns)
+    if turn.role == "assistant":
+        return tuple(earlier for earlier in turns if earlier.role == "user")[-1:]
+    return ()
 
 
 def _read_prompt(prompt: PromptValue, scope: Scope) -> Reading:
@@ -327,7 +335,7 @@ def _message_dict(original: dict[str, Any], read_as: BaseMessage, released: Base
 
 def _read_message_list(original: Any, messages: Sequence[BaseMessage], scope: Scope) -> Reading:
     """A list of messages. After a block it ends with the refusal, and holds none of the stopped messages."""
-    readings = _read_messages(messages, scope)
+    readings = read_messages(messages, scope)
 
     def release(decisions: Sequence[Decision]) -> Any:
         if _all_pass(decisions):
@@ -341,7 +349,8 @@ def _read_message_list(original: Any, messages: Sequence[BaseMessage], scope: Sc
         ]
         kept = [message for message in kept if message is not DROPPED]
         if stop := stopping(decisions):
-            kept.append(_like(original[-1], messages[-1], refusal_message(scope.policy.refusal, stop, like=None)))
+            refusal = refusal_message(scope.policy.refused(stop), stop, like=None)
+            kept.append(_like(original[-1], messages[-1], refusal))
         return type(original)(kept) if kept else DROPPED
 
     return Reading(tuple(item for reading in readings for item in reading.items), release)
@@ -377,11 +386,12 @@ def _read_tool_call(call: Mapping[str, Any], scope: Scope) -> Reading:
     def release(decisions: Sequence[Decision]) -> Any:
         if _all_pass(decisions):
             return call
-        if not stopping(decisions):
+        stop = stopping(decisions)
+        if stop is None:
             return DROPPED
         # Never a string or a dictionary: a tool that comes next would run with it.
         return ToolMessage(
-            content=scope.policy.refusal,
+            content=scope.policy.refused(stop),
             name=call["name"] if is_name(call["name"]) else None,
             tool_call_id=call.get("id") or "",
             status="error",

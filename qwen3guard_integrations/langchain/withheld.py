@@ -1,7 +1,8 @@
-"""Tool calls that stay in an assistant's message without their arguments, because these may not pass.
+"""Tool calls that do not pass, in an assistant's message after which an agent goes on.
 
-An agent goes on after a tool call that is not allowed: the call keeps its name and its id, so that a tool message can
-answer it, and loses everything else. The message says so in `response_metadata["qwen3guard"]["withheld"]`.
+Such a call keeps its name and its id, so that a tool message can answer it, and loses everything else. Only where a
+person is to decide it stays whole, and waits. The message says which calls these are, and why, in
+`response_metadata["qwen3guard"]["withheld"]` and `["review"]`.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ def is_withheld(decision: Decision) -> bool:
     return decision.point is Point.TOOL_CALL and not decision.passes and decision.action is not Action.REVIEW
 
 
-def withholding(message: AIMessage, withheld: Sequence[tuple[Call, Decision]]) -> AIMessage:
-    """A copy of `message` in which the `withheld` calls have no arguments; other calls, text and reasoning stay.
+def withholding(message: AIMessage, failed: Sequence[tuple[Call, Decision]]) -> AIMessage:
+    """A copy of `message` with the arguments of withheld calls left out; other calls, text and reasoning stay.
 
     Args:
-        message: A whole message, or a chunk: what it has of the calls is withheld.
-        withheld: Calls as `tool_calls_of` gives them for the whole message, and why.
+        message: A whole message, which is marked; or a chunk, which has nothing left of the withheld calls.
+        failed: Calls as `tool_calls_of` gives them for the whole message, and the decisions that do not let them pass.
     """
-    calls = [call for call, _ in withheld]
-    update: dict[str, Any] = said_only(message)
+    calls = [call for call, decision in failed if is_withheld(decision)]
+    update: dict[str, Any] = said_only(message) if calls else {}
     if isinstance(message, AIMessageChunk):
+        if not calls:
+            return message
         chunks = [_chunk_without(chunk, calls) for chunk in message.tool_call_chunks]
         parsed = AIMessageChunk(content="", tool_call_chunks=chunks)
         update |= {
@@ -45,21 +48,30 @@ def withholding(message: AIMessage, withheld: Sequence[tuple[Call, Decision]]) -
         update |= {
             "tool_calls": [_without(call) if call in calls else call for call in message.tool_calls],
             "invalid_tool_calls": [_invalid(call) if call in calls else call for call in message.invalid_tool_calls],
-            "response_metadata": update["response_metadata"] | {"qwen3guard": report(withheld)},
+            "response_metadata": {
+                **update.get("response_metadata", message.response_metadata),
+                "qwen3guard": marks(failed),
+            },
         }
     return message.model_copy(update=update)
 
 
-def report(withheld: Sequence[tuple[Call, Decision]]) -> dict[str, Any]:
-    """What the message says about its withheld calls."""
-    return {"withheld": {_id(call): entry(decision) for call, decision in withheld}}
+def marks(calls: Sequence[tuple[Call, Decision]]) -> dict[str, Any]:
+    """What the message says about calls that do not pass."""
+    said: dict[str, Any] = {}
+    for call, decision in calls:
+        said.setdefault("withheld" if is_withheld(decision) else "review", {})[_id(call)] = entry(decision)
+    return said
 
 
-def withheld_in(message: AIMessage | None) -> Mapping[str, Mapping[str, Any]]:
-    """The ids of the withheld calls of a message, with the decision about each."""
+def mark_of(message: AIMessage | None, call_id: str | None) -> Decision | None:
+    """The decision that the message holds about one of its calls; None for a call that passes."""
     said = message.response_metadata.get("qwen3guard") if message is not None else None
-    withheld = said.get("withheld") if isinstance(said, Mapping) else None
-    return withheld if isinstance(withheld, Mapping) else {}
+    for kind in ("withheld", "review"):
+        marked = said.get(kind) if isinstance(said, Mapping) else None
+        if isinstance(marked, Mapping) and call_id in marked:
+            return Decision.model_validate(marked[call_id])
+    return None
 
 
 def _without(call: ToolCall) -> ToolCall:

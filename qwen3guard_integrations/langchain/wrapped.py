@@ -85,7 +85,7 @@ class GuardedChain(RunnableSerializable[Any, Any]):
     def _refused(self, value: Any, refused: Any, step: Run) -> Any:
         """What answers a question that does not pass; `refused` is the question with the refusal in its place."""
         assert step.stopped is not None
-        refusal, kinds = self.screen.policy.refusal, _output_classes(self.bound)
+        refusal, kinds = self.screen.policy.refused(step.stopped), _output_classes(self.bound)
         if any(issubclass(kind, BaseMessage) for kind in kinds):
             return refusal_message(refusal, step.stopped, like=None)
         return refused if str not in kinds and isinstance(value, Mapping) and "messages" in value else refusal

@@ -1,0 +1,300 @@
+"""`Qwen3GuardMiddleware`: every screening point of an agent, in one line."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, NotRequired
+
+from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse, hook_config
+from langchain.agents.middleware.types import ExtendedModelResponse, PrivateStateAttr, ToolCallRequest
+from langchain.agents.structured_output import StructuredOutputValidationError
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langgraph.runtime import Runtime
+from langgraph.types import Command, TracePolicy, omit_payload
+
+from ..core.decision import Action, Decision
+from ..core.errors import BlockedError, GuardConfigurationError
+from ..core.flow import arun, run
+from ..core.points import Point
+from ..core.policy import Policy
+from ..core.screening import Item
+from ..guards.protocol import Guard
+from .agent_tools import ToolScreening
+from .answer import OnBlock, Screens
+from .history import Known, Screened, screened
+from .messages import refusal_message
+from .model import guarded
+from .reporting import entry
+from .screener import Screener
+
+ExitBehavior = Literal["end", "error", "replace"]
+
+_UNJUDGED: Final = {"unsafe": Action.ALLOW, "controversial": Action.ALLOW}
+
+
+class GuardState(AgentState[Any]):
+    """What the middleware keeps in the agent's state, unseen by whoever calls the agent."""
+
+    guard_stopped: NotRequired[Annotated[dict[str, Any] | None, PrivateStateAttr]]
+    guard_verdicts: NotRequired[Annotated[list[dict[str, Any]], operator.add, PrivateStateAttr]]
+
+
+class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Screens everything that an agent reads, thinks, calls and says: `create_agent(model, tools, middleware=[this])`.
+
+    Put it first in the list: the first middleware is the outermost. Each text is judged once, at its screening point,
+    before anybody gets it:
+
+    - `prompt`: every message that the agent is given and that was not judged before, not only the last one;
+    - `response` and `reasoning`: inside the model (`guard_model`), so that no stream, update, checkpoint or trace holds
+      anything unsafe;
+    - `tool_call`: the arguments, when the model has written them. A call that may not pass stays in the message without
+      its arguments and is answered by a tool message; the other calls of the step run;
+    - `tool_output`: what the tools return, all results of a step with one question to the guard, before callbacks,
+      traces and the model see them.
+
+    What does not pass is replaced in the state, in its place, and in nothing that follows. Messages that pass stay the
+    same, byte for byte. The user's own words reach the checkpointer and the trace of the whole run with the input, before
+    any middleware runs: `guard_checkpointer` and `Qwen3GuardRunnable.wrap` stand before these.
+
+    Args:
+        guard: Who judges: a guard, or what `load_guard` takes. Its verdicts are kept, so that no text is paid twice.
+        policy: What is done about verdicts: a `Policy`, a dictionary, "strict", "loose", or a policy file. For example
+            `{"points": {"reasoning": "drop"}}` leaves unsafe thinking out and keeps a safe answer; "review" asks a
+            person, as `HumanInTheLoopMiddleware` does (needs a checkpointer).
+        check_input: Judge what the agent is given.
+        check_output: Judge what the model answers.
+        check_reasoning: Judge what the model thinks.
+        check_tool_calls: Judge the arguments of tool calls.
+        check_tool_results: Judge what tools return.
+        exit_behavior: After a block: "end" the agent with the refusal, raise a `BlockedError` ("error"), or go on with
+            the text replaced ("replace"). Blocked tool calls are answered and the agent goes on, except with "error".
+        violation_message: What the user reads in place of what was blocked; `{categories}` is filled in. None: the
+            policy's `refusal`.
+        regenerate: Let the model try again after a blocked answer, before the refusal (`guard_model`).
+        fallback_model: Answers in place of a blocked answer, guarded in the same way.
+        record_verdicts: Keep every decision, without its text, in the state's private `guard_verdicts`.
+        name: Of the middleware; two in one agent need different ones.
+
+    Raises:
+        GuardConfigurationError: A setting is unknown.
+
+    While the agent runs: `BlockedError` with "error"; `GuardError` when the guard gives no judgement, unless
+    `Policy.on_guard_error` says otherwise.
+
+    Attributes:
+        screener: The guard and the policy at work; `screener.report.counts` has what was decided so far.
+    """
+
+    state_schema = GuardState
+    trace_policy = TracePolicy(process_inputs=omit_payload, process_outputs=omit_payload)
+
+    def __init__(
+        self,
+        guard: Guard | str,
+        policy: Policy | Mapping[str, Any] | str | None = None,
+        *,
+        check_input: bool = True,
+        check_output: bool = True,
+        check_reasoning: bool = True,
+        check_tool_calls: bool = True,
+        check_tool_results: bool = True,
+        exit_behavior: ExitBehavior = "end",
+        violation_message: str | None = None,
+        regenerate: bool = False,
+        fallback_model: BaseChatModel | None = None,
+        record_verdicts: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        if exit_behavior not in ("end", "error", "replace"):
+            raise GuardConfigurationError(f"exit_behavior={exit_behavior!r}: it is 'end', 'error' or 'replace'")
+        checks = {
+            Point.PROMPT: check_input,
+            Point.RESPONSE: check_output,
+            Point.REASONING: check_reasoning,
+            Point.TOOL_CALL: check_tool_calls,
+            Point.TOOL_OUTPUT: check_tool_results,
+        }
+        points = {point: _UNJUDGED for point, checked in checks.items() if not checked}
+        policy = Policy.of(policy)
+        policy = policy.model_copy(
+            update={
+                "points": {**policy.points, **points},
+                "refusal": policy.refusal if violation_message is None else violation_message,
+            }
+        )
+        self.screener = Screener(guard, policy)
+        self.exit_behavior = exit_behavior
+        self.record_verdicts = record_verdicts
+        self._name = name or "Qwen3GuardMiddleware"
+        self._known = Known()
+        self._tools = ToolScreening(self.screener, self._known, raises=exit_behavior == "error")
+        self._on_block: OnBlock = "raise" if exit_behavior == "error" else "regenerate" if regenerate else "refuse"
+        self._fallback = fallback_model
+        self._screens: dict[frozenset[str], Screens] = {}
+
+    @property
+    def name(self) -> str:
+        """The name of the middleware in the agent's graph."""
+        return self._name
+
+    @property
+    def policy(self) -> Policy:
+        """What is done about verdicts."""
+        return self.screener.policy
+
+    # --- the agent begins ---
+
+    @hook_config(can_jump_to=["end"])
+    def before_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Judge what the agent is given."""
+        return run(self._begins(state), self.screener.decide)
+
+    @hook_config(can_jump_to=["end"])
+    async def abefore_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Judge what the agent is given."""
+        return await arun(self._begins(state), self.screener.adecide)
+
+    def _begins(self, state: Any) -> Generator[Sequence[Item], list[Decision], dict[str, Any] | None]:
+        seen = yield from screened(state["messages"], self.policy, self._known)
+        changes: list[BaseMessage] = list(seen.changes)
+        update: dict[str, Any] = {}
+        if seen.stopped is not None and self.exit_behavior != "replace":
+            if self.exit_behavior == "error":
+                raise BlockedError(seen.stopped)
+            changes.append(self._refusal(seen.stopped))
+            update["jump_to"] = "end"
+        if changes:
+            update["messages"] = changes
+        return (update | self._recorded(seen.decisions)) or None
+
+    def _refusal(self, decision: Decision) -> AIMessage:
+        message = refusal_message(self.policy.refusal_of(decision), decision, like=None)
+        self._known.add([message])
+        return message
+
+    def _recorded(self, decisions: Sequence[Decision]) -> dict[str, Any]:
+        judged = [entry(decision) for decision in decisions if decision.verdict or decision.guard_failed]
+        return {"guard_verdicts": judged} if judged and self.record_verdicts else {}
+
+    # --- the model ---
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]:
+        """Judge what is new in the prompt, and let the guarded model answer."""
+
+        def answer(ask: Any) -> Any:
+            return self.screener.decide(ask) if isinstance(ask, list) else _refused(handler, ask)
+
+        return run(self._model_call(request), answer)
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]:
+        """Judge what is new in the prompt, and let the guarded model answer."""
+
+        async def answer(ask: Any) -> Any:
+            return await (self.screener.adecide(ask) if isinstance(ask, list) else _arefused(handler, ask))
+
+        return await arun(self._model_call(request), answer)
+
+    def _model_call(self, request: ModelRequest[Any]) -> Generator[Any, Any, Any]:
+        """Yields what to judge, and the request to the model; is sent the decisions, and the response."""
+        if (stopped := self._stopped_by_tools(request.messages)) is not None:
+            return self._instead(stopped, [], [stopped])
+        system = [request.system_message] if request.system_message is not None else []
+        seen = yield from screened([*system, *request.messages], self.policy, self._known)
+        if seen.stopped is not None and self.exit_behavior != "replace":
+            if self.exit_behavior == "error":
+                raise BlockedError(seen.stopped)
+            return self._instead(seen.stopped, seen.changes, seen.decisions)
+        if seen.changed:
+            request = request.override(
+                system_message=seen.messages[0] if system else None, messages=seen.messages[len(system) :]
+            )
+        response: ModelResponse[Any] = yield request.override(model=self._guarded(request))
+        self._known.add(response.result)
+        update = self._recorded([*seen.decisions, *_decisions_in(response.result)])
+        if seen.changes:
+            update["messages"] = seen.changes
+        return ExtendedModelResponse(response, Command(update=update)) if update else response
+
+    def _instead(self, stopped: Decision, changes: list[BaseMessage], decisions: Sequence[Decision]) -> Any:
+        """The refusal as the model's answer, which ends the agent."""
+        response: ModelResponse[Any] = ModelResponse(result=[self._refusal(stopped)])
+        update = self._recorded(decisions)
+        if changes:
+            update["messages"] = changes
+        return ExtendedModelResponse(response, Command(update=update)) if update else response
+
+    def _stopped_by_tools(self, messages: Sequence[Any]) -> Decision | None:
+        """The decision about a blocked result of the last step, if it ends the agent."""
+        if self.exit_behavior != "end":
+            return None
+        results = takewhile(lambda message: isinstance(message, ToolMessage), reversed(messages))
+        return next(filter(None, map(self._tools.stopping, results)), None)
+
+    def _guarded(self, request: ModelRequest[Any]) -> BaseChatModel:
+        """The model of the request, guarded; calls of tools that the agent runs may be withheld."""
+        model: Any = request.model
+        if not isinstance(model, BaseChatModel):
+            raise GuardConfigurationError(
+                f"the agent's model is a {type(model).__name__}, which cannot be guarded while it streams",
+                hint="give create_agent a chat model, or the name of one",
+            )
+        names = frozenset(tool.name for tool in request.tools if isinstance(tool, BaseTool))
+        if names not in self._screens:
+            self._screens[names] = Screens(
+                guard=self.screener.guard,
+                policy=self.policy,
+                on_block=self._on_block,
+                prompt="off",
+                fallback=self._fallback,
+                withholds=frozenset() if self.exit_behavior == "error" else names,
+                report=self.screener.report,
+            )
+        return guarded(model, self._screens[names])
+
+    # --- the tools ---
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
+        """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
+        return self._tools.run(request, handler)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
+    ) -> ToolMessage | Command[Any]:
+        """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
+        return await self._tools.arun(request, handler)
+
+
+# --- a structured answer that was refused ---
+
+
+def _refused(handler: Callable[[Any], ModelResponse[Any]], request: ModelRequest[Any]) -> ModelResponse[Any]:
+    try:
+        return handler(request)
+    except StructuredOutputValidationError as error:
+        return _refusal_in(error)
+
+
+async def _arefused(
+    handler: Callable[[Any], Awaitable[ModelResponse[Any]]], request: ModelRequest[Any]
+) -> ModelResponse[Any]:
+    try:
+        return await handler(request)
+    except StructuredOutputValidationError as error:
+        return _refusal_in(error)
+
+
+def _refusal_in(error: StructuredOutputValidationError) -> ModelResponse[Any]:
+    """The refusal that could not be read as a structured answer."""
+    if "qwen3guard" not in error.ai_message.response_metadata:
+        raise error
+    return ModelResponse(result=[error.ai_message])
