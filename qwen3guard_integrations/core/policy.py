@@ -188,11 +188,11 @@ class Policy(PointRule):
 
     def redacted(self, decision: Decision) -> str:
         """What stands in place of a text that `decision` redacts."""
-        return _filled(self.redaction, decision)
+        return filled(self.redaction, decision)
 
     def refused(self, decision: Decision) -> str:
         """What the user reads in place of a text that `decision` stops."""
-        return _filled(self.refusal, decision)
+        return filled(self.refusal, decision)
 
     @classmethod
     def strict(cls, **settings: Any) -> Self:
@@ -254,7 +254,8 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
 }
 
 
-def _filled(text: str, decision: Decision) -> str:
+def filled(text: str, decision: Decision) -> str:
+    """`text` with `{categories}` filled in: what the guard found."""
     return text.replace("{categories}", decision.category_names or str(decision.severity or "not judged"))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
-from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, SystemMessage, ToolMessage
 
 from ..core.decision import Action, Decision
 from ..core.points import Point
@@ -97,7 +97,9 @@ def screened(messages: Sequence[BaseMessage], policy: Policy, known: Known) -> S
     fresh = {id(message) for message in messages if message not in known}
     if not fresh:
         return Screened(list(messages))
-    readings = read_messages(messages, Scope(policy=policy, point=Point.PROMPT), lambda message: id(message) not in fresh)
+    readings = read_messages(
+        messages, Scope(policy=policy, point=Point.PROMPT), lambda message: id(message) not in fresh
+    )
     if not any(reading.items for reading in readings):
         return Screened(list(messages))
     decisions = yield [item for reading in readings for item in reading.items]
@@ -116,7 +118,7 @@ def screened(messages: Sequence[BaseMessage], policy: Policy, known: Known) -> S
         if after is not message and message.id is not None:
             changes.append(after if after is not None else RemoveMessage(id=message.id))
     known.add(kept)
-    changed = len(kept) != len(messages) or any(after is not message for after, message in zip(kept, messages))
+    changed = [*map(id, kept)] != [*map(id, messages)]
     return Screened(kept, changes, changed, stopping(decisions), decisions)
 
 
@@ -125,7 +127,7 @@ def _after(message: BaseMessage, reading: Reading, decisions: Sequence[Decision]
     if not failed:
         return message
     dropped = any(decision.action is Action.DROP and decision.point in _WHOLE for decision in failed)
-    if dropped and not stopping(failed) and not (isinstance(message, AIMessage) and message.tool_calls):
+    if dropped and not stopping(failed) and not _is_needed(message):
         return None
     after = without(message, decisions, {decision.point: policy.redacted(decision) for decision in failed})
     if isinstance(after, ToolMessage):
@@ -134,6 +136,11 @@ def _after(message: BaseMessage, reading: Reading, decisions: Sequence[Decision]
 
 
 _WHOLE: Final = frozenset({Point.PROMPT, Point.RESPONSE})
+
+
+def _is_needed(message: BaseMessage) -> bool:
+    """Whether the conversation would lose its shape without the message."""
+    return isinstance(message, SystemMessage) or (isinstance(message, AIMessage) and bool(message.tool_calls))
 
 
 def _call_ids(message: AIMessage) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from itertools import takewhile
 from typing import Annotated, Any, Final, Literal, NotRequired
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse, hook_config
@@ -11,6 +12,7 @@ from langchain.agents.middleware.types import ExtendedModelResponse, PrivateStat
 from langchain.agents.structured_output import StructuredOutputValidationError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.tools import BaseTool
 from langgraph.runtime import Runtime
 from langgraph.types import Command, TracePolicy, omit_payload
 
@@ -23,13 +25,15 @@ from ..core.screening import Item
 from ..guards.protocol import Guard
 from .agent_tools import ToolScreening
 from .answer import OnBlock, Screens
-from .history import Known, Screened, screened
+from .history import Known, screened
 from .messages import refusal_message
 from .model import guarded
 from .reporting import entry
 from .screener import Screener
 
 ExitBehavior = Literal["end", "error", "replace"]
+ModelAnswer = ModelResponse[Any] | ExtendedModelResponse[Any]
+ToolResult = ToolMessage | Command[Any]
 
 _UNJUDGED: Final = {"unsafe": Action.ALLOW, "controversial": Action.ALLOW}
 
@@ -55,9 +59,9 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     - `tool_output`: what the tools return, all results of a step with one question to the guard, before callbacks,
       traces and the model see them.
 
-    What does not pass is replaced in the state, in its place, and in nothing that follows. Messages that pass stay the
-    same, byte for byte. The user's own words reach the checkpointer and the trace of the whole run with the input, before
-    any middleware runs: `guard_checkpointer` and `Qwen3GuardRunnable.wrap` stand before these.
+    What does not pass is replaced in the state, in its place, and is in nothing that follows. Messages that pass stay
+    the same, byte for byte. The user's own words reach the checkpointer and the trace of the whole run with the input,
+    before any middleware runs: `Qwen3GuardRunnable.wrap(agent)` stands before these.
 
     Args:
         guard: Who judges: a guard, or what `load_guard` takes. Its verdicts are kept, so that no text is paid twice.
@@ -172,7 +176,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         return (update | self._recorded(seen.decisions)) or None
 
     def _refusal(self, decision: Decision) -> AIMessage:
-        message = refusal_message(self.policy.refusal_of(decision), decision, like=None)
+        message = refusal_message(self.policy.refused(decision), decision, like=None)
         self._known.add([message])
         return message
 
@@ -184,7 +188,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
-    ) -> ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]:
+    ) -> ModelAnswer:
         """Judge what is new in the prompt, and let the guarded model answer."""
 
         def answer(ask: Any) -> Any:
@@ -194,7 +198,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
-    ) -> ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]:
+    ) -> ModelAnswer:
         """Judge what is new in the prompt, and let the guarded model answer."""
 
         async def answer(ask: Any) -> Any:
@@ -202,7 +206,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
 
         return await arun(self._model_call(request), answer)
 
-    def _model_call(self, request: ModelRequest[Any]) -> Generator[Any, Any, Any]:
+    def _model_call(self, request: ModelRequest[Any]) -> Generator[Any, Any, ModelAnswer]:
         """Yields what to judge, and the request to the model; is sent the decisions, and the response."""
         if (stopped := self._stopped_by_tools(request.messages)) is not None:
             return self._instead(stopped, [], [stopped])
@@ -213,17 +217,17 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
                 raise BlockedError(seen.stopped)
             return self._instead(seen.stopped, seen.changes, seen.decisions)
         if seen.changed:
-            request = request.override(
-                system_message=seen.messages[0] if system else None, messages=seen.messages[len(system) :]
-            )
+            messages: list[Any] = seen.messages
+            first = messages.pop(0) if system else None
+            request = request.override(system_message=first, messages=messages)
         response: ModelResponse[Any] = yield request.override(model=self._guarded(request))
         self._known.add(response.result)
-        update = self._recorded([*seen.decisions, *_decisions_in(response.result)])
+        update = self._recorded(seen.decisions)
         if seen.changes:
             update["messages"] = seen.changes
         return ExtendedModelResponse(response, Command(update=update)) if update else response
 
-    def _instead(self, stopped: Decision, changes: list[BaseMessage], decisions: Sequence[Decision]) -> Any:
+    def _instead(self, stopped: Decision, changes: list[BaseMessage], decisions: Sequence[Decision]) -> ModelAnswer:
         """The refusal as the model's answer, which ends the agent."""
         response: ModelResponse[Any] = ModelResponse(result=[self._refusal(stopped)])
         update = self._recorded(decisions)
@@ -261,15 +265,13 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
 
     # --- the tools ---
 
-    def wrap_tool_call(
-        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
-    ) -> ToolMessage | Command[Any]:
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
         """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
         return self._tools.run(request, handler)
 
     async def awrap_tool_call(
-        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
-    ) -> ToolMessage | Command[Any]:
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
+    ) -> ToolResult:
         """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
         return await self._tools.arun(request, handler)
 

@@ -1,0 +1,277 @@
+"""The tool calls of an agent: their arguments before the tool runs, their results before anybody reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any, Final
+
+from langchain.agents.middleware.types import ToolCallRequest
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
+from langgraph.types import Command
+
+from ..core.conversation import Conversation, Turn
+from ..core.decision import Action, Decision
+from ..core.errors import BlockedError
+from ..core.flow import arun, run
+from ..core.points import Point
+from ..core.policy import filled
+from ..core.screening import Item
+from .gathering import Gathering, Place
+from .history import Known
+from .messages import turn_of
+from .reporting import entry
+from .review import Reviewed, ask_person
+from .screened_tool import screened_tool
+from .screener import Screener
+from .tool_values import read_call, read_output
+from .values import Reading, stopping
+from .withheld import is_withheld, mark_of
+
+WITHHELD: Final = "This tool call was withheld by the safety policy ({categories}): the tool did not run."
+"""What the model reads in place of the result of a call that may not pass."""
+REJECTED: Final = "A reviewer rejected this tool call: the tool did not run."
+
+Result = ToolMessage | Command[Any]
+Handler = Callable[[ToolCallRequest], Result]
+CallFlow = Generator[Any, Any, Result]
+
+
+class ToolScreening:
+    """Screens the tool calls of one agent.
+
+    Args:
+        screener: The guard and the policy.
+        known: Messages that may pass; a call that stands in one of them was judged when the model wrote it.
+        raises: A block is a `BlockedError`, instead of a tool message that says so.
+    """
+
+    def __init__(self, screener: Screener, known: Known, *, raises: bool) -> None:
+        self._screener = screener
+        self._known = known
+        self._raises = raises
+        self._gathering = Gathering(screener)
+
+    def run(self, request: ToolCallRequest, handler: Handler) -> Result:
+        """The result of the call, screened."""
+
+        def answer(ask: Any) -> Any:
+            return self._screener.decide(ask) if isinstance(ask, list) else handler(ask)
+
+        return run(self._flow(request), answer)
+
+    async def arun(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Result]]) -> Result:
+        """The result of the call, screened, without blocking the event loop."""
+
+        async def answer(ask: Any) -> Any:
+            return await (self._screener.adecide(ask) if isinstance(ask, list) else handler(ask))
+
+        return await arun(self._flow(request), answer)
+
+    def _flow(self, request: ToolCallRequest) -> CallFlow:
+        """Yields what to judge, and the request for the tool; is sent the decisions, and the tool's result."""
+        call = request.tool_call
+        messages = _messages_in(request.state)
+        written = _written_in(messages, call)
+        decision = mark_of(written, call["id"])
+        if decision is None and not self._judged(written, call):
+            reading = read_call(call["name"], call["args"], self._screener.scope(Point.TOOL_CALL))
+            context = _context(messages, written)
+            items = [Item(one.point, Conversation(turns=(*context, one.conversation.judged))) for one in reading.items]
+            decision = next((made for made in (yield items) if not made.passes), None)
+        if decision is not None:
+            request, instead = self._decided(request, decision)
+            if instead is not None:
+                return instead
+        result = yield from self._executed(request, written)
+        return result
+
+    def _judged(self, written: AIMessage | None, call: ToolCall) -> bool:
+        """Whether the call is still what it was when the message that holds it was judged."""
+        return written is not None and call in written.tool_calls and written in self._known
+
+    def _decided(self, request: ToolCallRequest, decision: Decision) -> tuple[ToolCallRequest, ToolMessage | None]:
+        """What becomes of a call that does not pass: a message in place of its result, or the call after a review."""
+        call = request.tool_call
+        if self._raises and decision.action is not Action.REVIEW:
+            raise BlockedError(decision)
+        if is_withheld(decision):
+            return request, self._message(call, filled(WITHHELD, decision), decision)
+        outcome = ask_person([Reviewed(decision, call["name"], call["args"])])[0]
+        match outcome.kind:
+            case "approve":
+                return request, None
+            case "edit":
+                edited = ToolCall(name=outcome.name, args=dict(outcome.args), id=call["id"], type="tool_call")
+                tool = request.tool if outcome.name == call["name"] else None
+                return request.override(tool_call=edited, tool=tool), None
+            case "respond":
+                return request, self._message(call, outcome.message, None)
+            case "reject":
+                return request, self._message(call, outcome.message or REJECTED, decision)
+
+    def _message(self, call: ToolCall, text: str, decision: Decision | None) -> ToolMessage:
+        message = ToolMessage(
+            text, name=call["name"], tool_call_id=call["id"] or "", status="error" if decision else "success"
+        )
+        self._known.add([message])
+        return message
+
+    # --- the result ---
+
+    def _executed(self, request: ToolCallRequest, written: AIMessage | None) -> CallFlow:
+        call_id = request.tool_call["id"] or ""
+        step = (written.id or id(written)) if written is not None else object()
+        with self._gathering.call(step, call_id, _calls_of(written, call_id)) as place:
+            screen = _Result(self, place, request)
+            if request.tool is not None:
+                request = request.override(tool=screened_tool(request.tool, screen))
+            result = yield request
+        if screen.failed is None:
+            reading = read_output(result, self._screener.scope(Point.TOOL_OUTPUT))
+            decisions = yield list(reading.items)
+            screen.failed = self.failed(decisions)
+            result = reading.released(decisions)
+        if screen.failed is not None:
+            result = _marked(result, screen.failed)
+        self._known.add(_messages_of(result))
+        return result
+
+    def failed(self, decisions: Sequence[Decision]) -> Decision | None:
+        """The strictest decision that does not let a result pass.
+
+        Raises:
+            BlockedError: A block is an error here.
+        """
+        failed = [decision for decision in decisions if not decision.passes]
+        if self._raises and (stop := stopping(failed)) is not None:
+            raise BlockedError(stop)
+        return max(failed, key=lambda decision: decision.action) if failed else None
+
+    def reading(self, content: Any, call: ToolCall) -> Reading:
+        """The reading of what a tool returned, as the model will read it."""
+        if not isinstance(content, ToolMessage | Command) and not _holds_messages(content):
+            content = ToolMessage(_as_written(content), name=call["name"], tool_call_id=call["id"] or "")
+        return read_output(content, self._screener.scope(Point.TOOL_OUTPUT))
+
+    @staticmethod
+    def stopping(message: BaseMessage) -> Decision | None:
+        """The decision that blocked the result which this message stands for."""
+        said = message.response_metadata.get("qwen3guard")
+        decision = Decision.model_validate(said) if said else None
+        return decision if decision is not None and decision.stops else None
+
+
+@dataclass(slots=True)
+class _Result:
+    """Screens what the tool of one call returns, together with the other results of its step.
+
+    Attributes:
+        failed: The decision that does not let it pass.
+    """
+
+    tools: ToolScreening
+    place: Place
+    request: ToolCallRequest
+    failed: Decision | None = field(default=None, init=False)
+
+    def released(self, output: Any, /) -> Any:
+        """What callbacks, traces and the model get."""
+        reading = self._reading(output)
+        return self._after(output, reading, self.place.decide(reading.items))
+
+    async def areleased(self, output: Any, /) -> Any:
+        """What callbacks, traces and the model get."""
+        reading = self._reading(output)
+        return self._after(output, reading, await self.place.adecide(reading.items))
+
+    def _reading(self, output: Any) -> Reading:
+        return self.tools.reading(self._content_of(output), self.request.tool_call)
+
+    def _after(self, output: Any, reading: Reading, decisions: Sequence[Decision]) -> Any:
+        self.failed = self.tools.failed(decisions)
+        if self.failed is None:
+            return output
+        content, released = self._content_of(output), reading.released(decisions)
+        if isinstance(released, ToolMessage) and not isinstance(content, ToolMessage):
+            released = released.content
+        return released if content is output else (released, None)
+
+    def _content_of(self, output: Any) -> Any:
+        """What the model reads of `output`, without its artifact."""
+        tool = self.request.tool
+        paired = tool is not None and tool.response_format == "content_and_artifact"
+        return output[0] if paired and isinstance(output, tuple) and len(output) == 2 else output
+
+
+def _messages_in(state: Any) -> Sequence[BaseMessage]:
+    if isinstance(state, list):
+        return state
+    messages = state.get("messages") if isinstance(state, dict) else getattr(state, "messages", None)
+    return messages or ()
+
+
+def _written_in(messages: Sequence[BaseMessage], call: ToolCall) -> AIMessage | None:
+    """The message in which the model wrote the call."""
+    for message in reversed(messages):
+        if isinstance(message, AIMessage) and any(one["id"] == call["id"] for one in message.tool_calls):
+            return message
+    return None
+
+
+def _context(messages: Sequence[BaseMessage], written: AIMessage | None) -> tuple[Turn, ...]:
+    """The turns before a call."""
+    before = takewhile(lambda message: message is not written, messages)
+    return tuple(turn for turn in map(turn_of, before) if not turn.blank)
+
+
+def _calls_of(written: AIMessage | None, call_id: str) -> set[str]:
+    """The ids of the calls of a step that run."""
+    if written is None:
+        return {call_id}
+    return {call["id"] for call in written.tool_calls if call["id"] and mark_of(written, call["id"]) is None} | {
+        call_id
+    }
+
+
+def _holds_messages(content: Any) -> bool:
+    return isinstance(content, list) and any(isinstance(item, ToolMessage | Command) for item in content)
+
+
+def _as_written(content: Any) -> str | list[str | dict[str, Any]]:
+    """`content` as a tool message will hold it."""
+    if isinstance(content, str):
+        return content
+    if (
+        isinstance(content, list)
+        and content
+        and all(isinstance(item, str | dict) and "type" in item for item in content)
+    ):
+        return content
+    try:
+        return json.dumps(content, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(content)
+
+
+def _marked(result: Any, decision: Decision) -> Any:
+    """`result`, which stands for one that did not pass: it says so."""
+    if isinstance(result, list):
+        return [_marked(item, decision) for item in result]
+    if not isinstance(result, ToolMessage):
+        return result
+    said = {**result.response_metadata, "qwen3guard": entry(decision)}
+    return result.model_copy(update={"status": "error", "response_metadata": said})
+
+
+def _messages_of(result: Any) -> list[BaseMessage]:
+    """The messages that a result puts into the state."""
+    if isinstance(result, BaseMessage):
+        return [result]
+    if isinstance(result, list):
+        return [message for item in result for message in _messages_of(item)]
+    if isinstance(result, Command) and isinstance(result.update, dict):
+        return _messages_of(result.update.get("messages"))
+    return []
