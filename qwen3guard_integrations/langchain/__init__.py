@@ -15,6 +15,7 @@ from .._lazy import lazy
 
 if TYPE_CHECKING:
     from .callbacks import AsyncQwen3GuardCallbackHandler, Qwen3GuardCallbackHandler, Qwen3GuardWarning
+    from .middleware import Qwen3GuardMiddleware
     from .model import guard_model
     from .runnable import Qwen3GuardRunnable
     from .wrapped import GuardedChain
@@ -23,6 +24,7 @@ __all__ = [
     "AsyncQwen3GuardCallbackHandler",
     "GuardedChain",
     "Qwen3GuardCallbackHandler",
+    "Qwen3GuardMiddleware",
     "Qwen3GuardRunnable",
     "Qwen3GuardWarning",
     "guard_model",
@@ -34,6 +36,7 @@ __getattr__, __dir__ = lazy(
         "AsyncQwen3GuardCallbackHandler": "callbacks",
         "GuardedChain": "wrapped",
         "Qwen3GuardCallbackHandler": "callbacks",
+        "Qwen3GuardMiddleware": "middleware",
         "Qwen3GuardRunnable": "runnable",
         "Qwen3GuardWarning": "callbacks",
         "guard_model": "model",

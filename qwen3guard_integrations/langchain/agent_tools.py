@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from .review import Reviewed, ask_person
 from .screened_tool import screened_tool
 from .screener import Screener
 from .tool_values import read_call, read_output
-from .values import Reading, stopping
+from .values import Reading, stopping, unheard
 from .withheld import is_withheld, mark_of
 
 WITHHELD: Final = "This tool call was withheld by the safety policy ({categories}): the tool did not run."
@@ -129,13 +130,14 @@ class ToolScreening:
             if request.tool is not None:
                 request = request.override(tool=screened_tool(request.tool, screen))
             result = yield request
-        if screen.failed is None:
-            reading = read_output(result, self._screener.scope(Point.TOOL_OUTPUT))
+        failed = screen.failed
+        if failed is None:  # another middleware may have changed it, or stood in for the tool
+            reading = unheard(read_output(result, self._screener.scope(Point.TOOL_OUTPUT)), screen.judged)
             decisions = yield list(reading.items)
-            screen.failed = self.failed(decisions)
+            failed = self.failed(decisions)
             result = reading.released(decisions)
-        if screen.failed is not None:
-            result = _marked(result, screen.failed)
+        if failed is not None:
+            result = _marked(result, failed)
         self._known.add(_messages_of(result))
         return result
 
@@ -169,12 +171,14 @@ class _Result:
     """Screens what the tool of one call returns, together with the other results of its step.
 
     Attributes:
+        judged: What there was to judge.
         failed: The decision that does not let it pass.
     """
 
     tools: ToolScreening
     place: Place
     request: ToolCallRequest
+    judged: Reading = field(default_factory=lambda: Reading((), tuple), init=False)
     failed: Decision | None = field(default=None, init=False)
 
     def released(self, output: Any, /) -> Any:
@@ -188,7 +192,8 @@ class _Result:
         return self._after(output, reading, await self.place.adecide(reading.items))
 
     def _reading(self, output: Any) -> Reading:
-        return self.tools.reading(self._content_of(output), self.request.tool_call)
+        self.judged = self.tools.reading(self._content_of(output), self.request.tool_call)
+        return self.judged
 
     def _after(self, output: Any, reading: Reading, decisions: Sequence[Decision]) -> Any:
         self.failed = self.tools.failed(decisions)
@@ -260,6 +265,9 @@ def _marked(result: Any, decision: Decision) -> Any:
     """`result`, which stands for one that did not pass: it says so."""
     if isinstance(result, list):
         return [_marked(item, decision) for item in result]
+    if isinstance(result, Command) and isinstance(result.update, dict) and "messages" in result.update:
+        update = {**result.update, "messages": _marked(result.update["messages"], decision)}
+        return dataclasses.replace(result, update=update)
     if not isinstance(result, ToolMessage):
         return result
     said = {**result.response_metadata, "qwen3guard": entry(decision)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Annotated, Any, Final, Literal, NotRequired
 
@@ -42,7 +43,7 @@ class GuardState(AgentState[Any]):
     """What the middleware keeps in the agent's state, unseen by whoever calls the agent."""
 
     guard_stopped: NotRequired[Annotated[dict[str, Any] | None, PrivateStateAttr]]
-    guard_verdicts: NotRequired[Annotated[list[dict[str, Any]], operator.add, PrivateStateAttr]]
+    guard_verdicts: NotRequired[Annotated[list[dict[str, Any]], PrivateStateAttr, operator.add]]
 
 
 class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -94,6 +95,10 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
 
     state_schema = GuardState
     trace_policy = TracePolicy(process_inputs=omit_payload, process_outputs=omit_payload)
+
+    def __new__(cls, *args: Any, exit_behavior: ExitBehavior = "end", **settings: Any) -> Qwen3GuardMiddleware:
+        """With "error" one that has another hook: LangChain reads from the class which hooks there are."""
+        return super().__new__(_Raising if cls is Qwen3GuardMiddleware and exit_behavior == "error" else cls)
 
     def __init__(
         self,
@@ -155,34 +160,45 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     @hook_config(can_jump_to=["end"])
     def before_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Judge what the agent is given."""
-        return run(self._begins(state), self.screener.decide)
+        with self._recording() as verdicts:
+            return _with_verdicts(run(self._begins(state), self.screener.decide), verdicts)
 
     @hook_config(can_jump_to=["end"])
     async def abefore_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Judge what the agent is given."""
-        return await arun(self._begins(state), self.screener.adecide)
+        with self._recording() as verdicts:
+            return _with_verdicts(await arun(self._begins(state), self.screener.adecide), verdicts)
 
     def _begins(self, state: Any) -> Generator[Sequence[Item], list[Decision], dict[str, Any] | None]:
         seen = yield from screened(state["messages"], self.policy, self._known)
         changes: list[BaseMessage] = list(seen.changes)
         update: dict[str, Any] = {}
         if seen.stopped is not None and self.exit_behavior != "replace":
-            if self.exit_behavior == "error":
-                raise BlockedError(seen.stopped)
-            changes.append(self._refusal(seen.stopped))
-            update["jump_to"] = "end"
+            update |= self._end(seen.stopped, changes)
         if changes:
             update["messages"] = changes
-        return (update | self._recorded(seen.decisions)) or None
+        return update or None
+
+    def _end(self, stopped: Decision, changes: list[BaseMessage]) -> dict[str, Any]:
+        """What tells the agent to end because of what it was given."""
+        if self.exit_behavior == "error":
+            raise BlockedError(stopped)
+        changes.append(self._refusal(stopped))
+        return {"jump_to": "end"}
 
     def _refusal(self, decision: Decision) -> AIMessage:
         message = refusal_message(self.policy.refused(decision), decision, like=None)
         self._known.add([message])
         return message
 
-    def _recorded(self, decisions: Sequence[Decision]) -> dict[str, Any]:
-        judged = [entry(decision) for decision in decisions if decision.verdict or decision.guard_failed]
-        return {"guard_verdicts": judged} if judged and self.record_verdicts else {}
+    @contextmanager
+    def _recording(self) -> Iterator[list[dict[str, Any]]]:
+        """What is reported meanwhile, if it is to be kept in the state."""
+        if not self.record_verdicts:
+            yield []
+            return
+        with self.screener.report.collecting() as verdicts:
+            yield verdicts
 
     # --- the model ---
 
@@ -194,7 +210,8 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         def answer(ask: Any) -> Any:
             return self.screener.decide(ask) if isinstance(ask, list) else _refused(handler, ask)
 
-        return run(self._model_call(request), answer)
+        with self._recording() as verdicts:
+            return _response_with(run(self._model_call(request), answer), verdicts)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
@@ -204,36 +221,31 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         async def answer(ask: Any) -> Any:
             return await (self.screener.adecide(ask) if isinstance(ask, list) else _arefused(handler, ask))
 
-        return await arun(self._model_call(request), answer)
+        with self._recording() as verdicts:
+            return _response_with(await arun(self._model_call(request), answer), verdicts)
 
     def _model_call(self, request: ModelRequest[Any]) -> Generator[Any, Any, ModelAnswer]:
         """Yields what to judge, and the request to the model; is sent the decisions, and the response."""
         if (stopped := self._stopped_by_tools(request.messages)) is not None:
-            return self._instead(stopped, [], [stopped])
+            return self._instead(stopped, [])
         system = [request.system_message] if request.system_message is not None else []
         seen = yield from screened([*system, *request.messages], self.policy, self._known)
         if seen.stopped is not None and self.exit_behavior != "replace":
             if self.exit_behavior == "error":
                 raise BlockedError(seen.stopped)
-            return self._instead(seen.stopped, seen.changes, seen.decisions)
+            return self._instead(seen.stopped, seen.changes)
         if seen.changed:
             messages: list[Any] = seen.messages
             first = messages.pop(0) if system else None
             request = request.override(system_message=first, messages=messages)
         response: ModelResponse[Any] = yield request.override(model=self._guarded(request))
         self._known.add(response.result)
-        update = self._recorded(seen.decisions)
-        if seen.changes:
-            update["messages"] = seen.changes
-        return ExtendedModelResponse(response, Command(update=update)) if update else response
+        return _response_and({"messages": seen.changes} if seen.changes else {}, response)
 
-    def _instead(self, stopped: Decision, changes: list[BaseMessage], decisions: Sequence[Decision]) -> ModelAnswer:
+    def _instead(self, stopped: Decision, changes: list[BaseMessage]) -> ModelAnswer:
         """The refusal as the model's answer, which ends the agent."""
         response: ModelResponse[Any] = ModelResponse(result=[self._refusal(stopped)])
-        update = self._recorded(decisions)
-        if changes:
-            update["messages"] = changes
-        return ExtendedModelResponse(response, Command(update=update)) if update else response
+        return _response_and({"messages": changes} if changes else {}, response)
 
     def _stopped_by_tools(self, messages: Sequence[Any]) -> Decision | None:
         """The decision about a blocked result of the last step, if it ends the agent."""
@@ -267,13 +279,37 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
         """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
-        return self._tools.run(request, handler)
+        with self._recording() as verdicts:
+            result: ToolResult = _result_with(self._tools.run(request, handler), verdicts)
+            return result
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
     ) -> ToolResult:
         """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
-        return await self._tools.arun(request, handler)
+        with self._recording() as verdicts:
+            result: ToolResult = _result_with(await self._tools.arun(request, handler), verdicts)
+            return result
+
+
+class _Raising(Qwen3GuardMiddleware):
+    """Raises for what the agent was given only after the state has been cleaned of it."""
+
+    def _end(self, stopped: Decision, changes: list[BaseMessage]) -> dict[str, Any]:
+        return {"jump_to": "end", "guard_stopped": entry(stopped)}
+
+    def _begins(self, state: Any) -> Generator[Sequence[Item], list[Decision], dict[str, Any] | None]:
+        update = yield from super()._begins(state)
+        return {"guard_stopped": None, **(update or {})} if state.get("guard_stopped") else update
+
+    def after_agent(self, state: Any, runtime: Runtime[Any]) -> None:
+        """Raise the `BlockedError`, if the agent was stopped before it began."""
+        if stopped := state.get("guard_stopped"):
+            raise BlockedError(Decision.model_validate(stopped))
+
+    async def aafter_agent(self, state: Any, runtime: Runtime[Any]) -> None:
+        """Raise the `BlockedError`, if the agent was stopped before it began."""
+        self.after_agent(state, runtime)
 
 
 # --- a structured answer that was refused ---
@@ -300,3 +336,32 @@ def _refusal_in(error: StructuredOutputValidationError) -> ModelResponse[Any]:
     if "qwen3guard" not in error.ai_message.response_metadata:
         raise error
     return ModelResponse(result=[error.ai_message])
+
+
+# --- what is told to the state beside the messages ---
+
+
+def _with_verdicts(update: dict[str, Any] | None, verdicts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return {**(update or {}), "guard_verdicts": verdicts} if verdicts else update
+
+
+def _response_and(update: dict[str, Any], response: ModelResponse[Any]) -> ModelAnswer:
+    return ExtendedModelResponse(response, Command(update=update)) if update else response
+
+
+def _response_with(answer: ModelAnswer, verdicts: list[dict[str, Any]]) -> ModelAnswer:
+    if not verdicts:
+        return answer
+    if isinstance(answer, ModelResponse):
+        return _response_and({"guard_verdicts": verdicts}, answer)
+    update = answer.command.update if answer.command is not None else None
+    return _response_and({**(update or {}), "guard_verdicts": verdicts}, answer.model_response)
+
+
+def _result_with(result: Any, verdicts: list[dict[str, Any]]) -> Any:
+    if not verdicts:
+        return result
+    results = result if isinstance(result, list) else [result]
+    messages = [one for one in results if isinstance(one, ToolMessage)]
+    commands = [one for one in results if isinstance(one, Command)]
+    return [Command(update={"messages": messages, "guard_verdicts": verdicts}), *commands]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Final
 
@@ -19,7 +21,10 @@ EVENT: Final = "qwen3guard.verdict"
 """The name of the custom event, for callback handlers (`on_custom_event`) and `astream_events`; and the `type` of what
 `stream_mode="custom"` brings."""
 
+_COLLECTED: Final[ContextVar[list[dict[str, Any]] | None]] = ContextVar("qwen3guard_collected", default=None)
+
 logger = logging.getLogger("qwen3guard_integrations.verdicts")
+logger.addHandler(logging.NullHandler())
 
 
 def entry(decision: Decision) -> dict[str, Any]:
@@ -37,6 +42,16 @@ class Report:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
 
+    @contextmanager
+    def collecting(self) -> Iterator[list[dict[str, Any]]]:
+        """The entries that are reported inside of the block, in this thread or task and those that it starts."""
+        entries: list[dict[str, Any]] = []
+        token = _COLLECTED.set(entries)
+        try:
+            yield entries
+        finally:
+            _COLLECTED.reset(token)
+
     def tell(self, decisions: Iterable[Decision]) -> None:
         """Report decisions on texts that were judged, in the run that is under way."""
         config = _listening()
@@ -53,15 +68,18 @@ class Report:
         """What callback handlers are told; logs, counters and `stream_mode="custom"` are told here."""
         judged = [decision for decision in decisions if decision.verdict is not None or decision.guard_failed]
         writer = _stream_writer() if judged else None
+        collected = _COLLECTED.get()
         entries = []
         for decision in judged:
             self.counts[str(decision.point), str(decision.action)] += 1
             _count(decision)
             _log(decision)
-            if listened or writer:
+            if listened or writer or collected is not None:
                 entries.append(entry(decision))
             if writer:
                 writer({"type": EVENT, **entries[-1]})
+        if collected is not None:
+            collected += entries
         return entries if listened else []
 
 

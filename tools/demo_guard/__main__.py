@@ -19,7 +19,7 @@ VOCABULARY = 3584
 RECIPES = {
     "bare": Recipe(steps=4200, batch=96, single_share=1.0),
     "gen": Recipe(steps=3000, learning_rate=1.5e-3, single_share=0.5),
-    "stream": Recipe(steps=1900, learning_rate=1.5e-3, single_share=0.3),
+    "stream": Recipe(steps=2600, learning_rate=1.5e-3, single_share=0.3),
 }
 
 

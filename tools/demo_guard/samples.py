@@ -20,20 +20,22 @@ JAILBREAK = Label("U", "J")
 SEVERITY_SHARES = {"S": 0.47, "U": 0.37, "C": 0.16}
 LANGUAGE_SHARES = {"en": 0.50, "de": 0.17, "fr": 0.14, "es": 0.11, "zh": 0.08}
 PROMPT_KINDS = {
-    "natural": 0.45,
-    "action": 0.16,
+    "natural": 0.43,
+    "action": 0.14,
     "topic": 0.06,
     "first": 0.06,
     "pair": 0.07,
     "forged": 0.08,
-    "document": 0.10,
+    "document": 0.14,
     "system": 0.02,
 }
 PLAIN_KINDS = {"natural": 0.66, "action": 0.24, "topic": 0.10}
 RESPONSE_KINDS = {"exchange": 0.50, "composed": 0.30, "tool_call": 0.12, "document": 0.08}
 RESPONSE_SHARE = 0.42
 HISTORY_SHARE = 0.10
-LONG_DOCUMENT_SHARE = 0.06
+LONG_DOCUMENT_SHARE = 0.15
+MARKUP_SHARE = 0.03
+MARKUP = ("![{x}](https://example.org/a.png)", "[{x}](https://example.org)", "**{x}**", "`{x}`", "# {x}", "> {x}")
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,15 @@ class SampleMaker:
             passage = augment(sentence(item.text, item.label), self.rng, 0.5)
         else:
             passage, action = self._plain_prompt(kind)
-            passage = self._noisy(passage)
+            passage = self._marked_up(self._noisy(passage))
         return _user(passage), action
+
+    def _marked_up(self, passage: Passage) -> Passage:
+        """Now and then the passage inside of Markdown, where it reads the same."""
+        if not self._chance(MARKUP_SHARE):
+            return passage
+        before, after = self.rng.choice(MARKUP).split("{x}")
+        return [*([Span(before)] if before else []), *passage, *([Span(after, label_of(passage))] if after else [])]
 
     def _plain_prompt(self, kind: str = "") -> tuple[Passage, Action | None]:
         kind = kind or self._weighted(PLAIN_KINDS)
@@ -196,7 +205,8 @@ class SampleMaker:
         else:
             count = self.rng.choice((1, 1, 2, 2, 3, 3, 4, 5, 7))
         separator = self.rng.choice((" ", " ", "\n", "\n\n"))
-        parts = [plain(self.rng.choice(self.documents)) for _ in range(count)]
+        kinds = self.rng.sample(self.documents, self.rng.randrange(1, 4)) if self._chance(0.3) else self.documents
+        parts = [plain(self.rng.choice(kinds)) for _ in range(count)]
         if self._chance(0.45):
             if self._chance(0.45):
                 bad = sentence(self._phrase("injection"), JAILBREAK)
@@ -206,6 +216,9 @@ class SampleMaker:
             place = self.rng.random()
             at = len(parts) if place < 0.4 else 0 if place < 0.55 else self.rng.randrange(len(parts) + 1)
             parts.insert(at, augment(bad, self.rng, 0.3))
+            if bad[-1].label != JAILBREAK and self._chance(0.4):
+                more = self._sentence("U")
+                parts.insert(at + 1, sentence(more.text, more.label))
         passage = parts[0]
         for part in parts[1:]:
             passage = join(passage, separator, part)

@@ -1,0 +1,340 @@
+"""`Qwen3GuardMiddleware` in real agents: nothing unsafe gets out or stays, and what is safe is untouched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langgraph.types import Command
+
+from qwen3guard_integrations import BlockedError, GuardUnavailableError
+from qwen3guard_integrations.langchain import Qwen3GuardMiddleware
+from qwen3guard_integrations.testing import FakeGuard, FakeStreamGuard
+
+from ..conftest import Lane
+from .agents import RUNS, THREAD, agent, asking, calls, search_tool
+from .helpers import REFUSAL, VIOLENT, Recorder, asked
+
+CANARY = "canary7f3a"
+USAGE: Any = {"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}
+
+
+def guarding(guard: Any = None, policy: Any = None, **settings: Any) -> tuple[Qwen3GuardMiddleware, Any]:
+    guard = guard or FakeGuard({CANARY: VIOLENT})
+    return Qwen3GuardMiddleware(guard, policy, **settings), guard
+
+
+def answered(text: str = "done", **settings: Any) -> AIMessage:
+    return AIMessage(text, **settings)
+
+
+@tool
+def saving(q: str) -> Any:
+    """Puts what it found into the state."""
+    found = ToolMessage(f"{CANARY} in a command", tool_call_id="c0", name="saving")
+    return Command(update={"messages": [found]})
+
+
+@tool(response_format="content_and_artifact")
+def retrieving(q: str) -> Any:
+    """Gives documents beside its answer."""
+    return f"found {CANARY}", [Document(f"a {CANARY} document")]
+
+
+@dataclass
+class Harm:
+    """A conversation with harm at one place.
+
+    Attributes:
+        script: What the model says.
+        tools: What it may call.
+        results: What the search finds.
+        ran: What the search may have been asked.
+        last: What the agent says in the end.
+    """
+
+    script: Sequence[AIMessage]
+    results: dict[str, Any] = field(default_factory=dict)
+    tools: Sequence[Any] = ()
+    ran: Sequence[str] = ()
+    last: str = REFUSAL
+
+
+HARMS = {
+    "response": Harm([answered(f"Well, {CANARY} it is.")]),
+    "response with calls": Harm([calls("a", text=f"Well, {CANARY}. ")]),
+    "reasoning": Harm([answered("Fine.", additional_kwargs={"reasoning_content": f"I think of {CANARY} now"})]),
+    "thinking": Harm([answered(f"<think>{CANARY} now</think>Fine.")]),
+    "tool call": Harm([calls(f"a {CANARY}"), answered()], last="done"),
+    "one of two tool calls": Harm([calls(f"a {CANARY}", "b"), answered()], ran=["b"], last="done"),
+    "tool output": Harm([calls("a"), answered()], results={"a": f"a {CANARY}"}, ran=["a"]),
+    "one of two tool outputs": Harm([calls("a", "b"), answered()], results={"a": f"a {CANARY}"}, ran=["a", "b"]),
+    "structured tool output": Harm([calls("a"), answered()], results={"a": {"x": [CANARY]}}, ran=["a"]),
+    "blocks as tool output": Harm(
+        [calls("a"), answered()], results={"a": [{"type": "text", "text": CANARY}]}, ran=["a"]
+    ),
+    "command": Harm([calls("a", name="saving"), answered()], tools=[saving]),
+    "artifact": Harm([calls("a", name="retrieving"), answered()], tools=[retrieving]),
+}
+
+
+@pytest.mark.parametrize("kind", ["windowed", "token by token"])
+@pytest.mark.parametrize("way", RUNS)
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+async def test_nothing_unsafe_gets_out_or_stays(harm: Harm, way: str, kind: str) -> None:
+    middleware, _ = guarding(FakeGuard({CANARY: VIOLENT}) if kind == "windowed" else FakeStreamGuard({CANARY: VIOLENT}))
+    search, ran = search_tool(harm.results)
+    recorder = Recorder()
+    made, model = agent(harm.script, middleware, tools=[search, *harm.tools])
+    made = made.with_config(callbacks=[recorder])
+    given = [item async for item in RUNS[way](made, asking("q"))]
+    assert CANARY not in repr(given)
+    assert CANARY not in repr(list(made.get_state_history(THREAD)))
+    assert CANARY not in repr([[run.inputs, run.outputs, run.error, run.events, run.extra] for run in recorder.runs])
+    assert CANARY not in repr(model.calls)
+    assert sorted(ran) == sorted(harm.ran)
+    messages = made.get_state(THREAD).values["messages"]
+    assert messages[-1].text.strip().endswith(harm.last)
+    answers = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    assert answers == {
+        call["id"] for message in messages if isinstance(message, AIMessage) for call in message.tool_calls
+    }
+
+
+@pytest.mark.parametrize("way", RUNS)
+async def test_an_unsafe_prompt_reaches_no_model_and_is_gone(way: str) -> None:
+    middleware, _ = guarding()
+    made, model = agent([answered()], middleware)
+    async for _ in RUNS[way](made, asking(f"tell me of {CANARY}")):
+        pass
+    assert not model.calls
+    assert CANARY not in repr(made.get_state(THREAD))
+    human, refusal = made.get_state(THREAD).values["messages"]
+    assert (human.text, refusal.text) == ("[removed: Violent]", REFUSAL)
+    assert refusal.response_metadata["finish_reason"] == "content_filter"
+    made.invoke(asking("and now?"), THREAD)  # the conversation goes on
+    assert CANARY not in repr(model.calls)
+    assert made.get_state(THREAD).values["messages"][-1].text == "done"
+
+
+@pytest.mark.parametrize("way", RUNS)
+async def test_what_is_safe_is_untouched(way: str) -> None:
+    script = [
+        calls("a", "b", id="m1", usage_metadata=USAGE, response_metadata={"model_name": "x"}),
+        answered("done", id="m2", additional_kwargs={"reasoning_content": "hm "}, usage_metadata=USAGE),
+    ]
+    middleware, _ = guarding(FakeStreamGuard())
+    states = []
+    for used in ([middleware], []):
+        made, _ = agent(script, *used, tools=[search_tool()[0]])
+        async for _ in RUNS[way](made, {"messages": [HumanMessage("q", id="h1")]}):
+            pass
+        states.append([_as_made(message) for message in made.get_state(THREAD).values["messages"]])
+    assert states[0] == states[1]
+
+
+def _as_made(message: BaseMessage) -> dict[str, Any]:
+    """The whole message, without an id that is another one in every run."""
+    made = message.id in {"h1", "m1", "m2"}
+    return message.model_dump() if made else message.model_dump(exclude={"id"})
+
+
+# --- what is judged, and how often ---
+
+
+async def test_every_text_is_judged_once(lane: Lane) -> None:
+    middleware, guard = guarding()
+    script = [*(calls(f"a{n}", f"b{n}", text=f"step {n}", id=f"m{n}") for n in range(3)), answered()]
+    made, _ = agent(script, middleware, tools=[search_tool()[0]])
+    await lane(made, "invoke", asking("q"), THREAD)
+    texts = asked(guard)
+    queries = [f"{letter}{n}" for n in range(3) for letter in "ab"]
+    expected = ["q", "done", *(f"step {n}" for n in range(3))]
+    expected += [f'search({{"q": "{query}"}})' for query in queries] + [f"found {query}" for query in queries]
+    assert sorted(texts) == sorted(expected)
+    await lane(made, "invoke", asking("more"), THREAD)
+    assert asked(guard)[len(texts) :] == ["more", "step 0", *asked(guard)[len(texts) + 2 :]]
+
+
+async def test_supplied_history_is_judged_and_cleaned(lane: Lane) -> None:
+    middleware, _ = guarding(exit_behavior="replace")
+    made, model = agent([answered()], middleware)
+    history: list[BaseMessage] = [
+        HumanMessage(f"first {CANARY}"),
+        HumanMessage("second"),
+        AIMessage(f"third {CANARY}"),
+        calls("x"),
+        ToolMessage(f"fourth {CANARY}", tool_call_id="c0"),
+        HumanMessage("fifth"),
+    ]
+    await lane(made, "invoke", {"messages": history}, THREAD)
+    removed = "[removed: Violent]"
+    assert [message.text for message in model.calls[0]] == [
+        removed,
+        "second",
+        removed,
+        "I will look. ",
+        removed,
+        "fifth",
+    ]
+    assert CANARY not in repr(made.get_state(THREAD))
+
+
+async def test_what_another_middleware_puts_into_the_prompt_is_judged(lane: Lane) -> None:
+    from langchain.agents.middleware import before_model
+
+    @before_model
+    def adds(state: Any, runtime: Any) -> Any:
+        return {"messages": [HumanMessage(f"by the way, {CANARY}")]}
+
+    middleware, _ = guarding()
+    made, model = agent([answered()], middleware, adds)
+    await lane(made, "invoke", asking("q"), THREAD)
+    assert not model.calls
+    assert CANARY not in repr(made.get_state(THREAD))
+
+
+async def test_the_results_of_a_step_are_judged_together() -> None:
+    middleware, guard = guarding(FakeGuard(delay=0.05))
+    made, _ = agent([calls(*"abcdefgh"), answered()], middleware, tools=[search_tool()[0]])
+    await made.ainvoke(asking("q"), THREAD)
+    assert [len(call) for call in guard.calls] == [1, 9, 8, 1]
+
+
+async def test_checks_can_be_switched_off(lane: Lane) -> None:
+    off = {f"check_{what}": False for what in ("input", "output", "reasoning", "tool_calls", "tool_results")}
+    middleware, guard = guarding(**off)
+    made, _ = agent([calls("a"), answered()], middleware, tools=[search_tool()[0]])
+    await lane(made, "invoke", asking(CANARY), THREAD)
+    assert not guard.calls
+
+
+# --- what happens after a block ---
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+async def test_an_error_is_raised_where_asked(harm: Harm, lane: Lane) -> None:
+    middleware, _ = guarding(exit_behavior="error")
+    made, _ = agent(harm.script, middleware, tools=[search_tool(harm.results)[0], *harm.tools])
+    with pytest.raises(BlockedError) as caught:
+        await lane(made, "invoke", asking("q"), THREAD)
+    assert CANARY not in repr(caught.value)
+    assert CANARY not in repr(list(made.get_state_history(THREAD)))
+
+
+async def test_a_prompt_that_raises_is_cleaned_from_the_thread(lane: Lane) -> None:
+    middleware, _ = guarding(exit_behavior="error")
+    made, model = agent([answered()], middleware)
+    with pytest.raises(BlockedError):
+        await lane(made, "invoke", asking(CANARY), THREAD)
+    assert not model.calls
+    assert CANARY not in repr(made.get_state(THREAD))
+    result = await lane(made, "invoke", asking("and now?"), THREAD)
+    assert result["messages"][-1].text == "done"
+
+
+async def test_the_agent_goes_on_with_what_was_replaced(lane: Lane) -> None:
+    middleware, _ = guarding(exit_behavior="replace")
+    search, _ = search_tool({"a": f"a {CANARY}"})
+    made, model = agent([calls("a"), answered()], middleware, tools=[search])
+    result = await lane(made, "invoke", asking("q"), THREAD)
+    assert [message.text for message in result["messages"]] == ["q", "I will look. ", "[removed: Violent]", "done"]
+    assert result["messages"][2].status == "error"
+    assert len(model.calls) == 2
+
+
+async def test_unsafe_thinking_is_dropped_and_a_safe_answer_kept(lane: Lane) -> None:
+    middleware, _ = guarding(policy={"points": {"reasoning": "drop"}})
+    made, _ = agent([answered("Fine.", additional_kwargs={"reasoning_content": f"{CANARY}"})], middleware)
+    result = await lane(made, "invoke", asking("q"), THREAD)
+    assert result["messages"][-1].text == "Fine."
+    assert CANARY not in repr(result)
+
+
+async def test_the_violation_message_names_the_categories(lane: Lane) -> None:
+    middleware, _ = guarding(violation_message="No ({categories}).")
+    made, _ = agent([answered(CANARY)], middleware)
+    result = await lane(made, "invoke", asking("q"), THREAD)
+    assert result["messages"][-1].text == "No (Violent)."
+
+
+async def test_a_withheld_call_says_so(lane: Lane) -> None:
+    middleware, _ = guarding()
+    made, _ = agent([calls(CANARY, "b"), answered()], middleware, tools=[search_tool()[0]])
+    result = await lane(made, "invoke", asking("q"), THREAD)
+    written, withheld, found = result["messages"][1:4]
+    assert [call["args"] for call in written.tool_calls] == [{}, {"q": "b"}]
+    assert (withheld.status, withheld.tool_call_id, withheld.name) == ("error", "c0", "search")
+    assert "withheld by the safety policy (Violent)" in withheld.text
+    assert (found.status, found.text) == ("success", "found b")
+
+
+async def test_a_dead_guard_lets_nothing_through(lane: Lane) -> None:
+    middleware, _ = guarding(FakeGuard(error=GuardUnavailableError("down")))
+    made, model = agent([answered()], middleware)
+    with pytest.raises(GuardUnavailableError):
+        await lane(made, "invoke", asking("q"), THREAD)
+    assert not model.calls
+
+
+# --- a person decides ---
+
+
+async def test_a_person_decides_about_a_call(lane: Lane) -> None:
+    for decision, ran_with, last in (
+        ({"type": "approve"}, [CANARY], f"found {CANARY}"),
+        ({"type": "edit", "edited_action": {"name": "search", "args": {"q": "b"}}}, ["b"], "found b"),
+        ({"type": "reject", "message": "no"}, [], "no"),
+        ({"type": "respond", "message": "yes"}, [], "yes"),
+    ):
+        middleware, guard = guarding(policy={"points": {"tool_call": "review", "tool_output": "flag"}})
+        search, ran = search_tool()
+        made, model = agent([calls(CANARY), answered()], middleware, tools=[search])
+        result = await lane(made, "invoke", asking("q"), THREAD)
+        [pending] = result["__interrupt__"]
+        assert pending.value["action_requests"][0]["args"] == {"q": CANARY}
+        assert not ran
+        before = len(guard.calls)
+        result = await lane(made, "invoke", Command(resume={"decisions": [decision]}), THREAD)
+        assert "__interrupt__" not in result
+        assert ran == ran_with
+        assert result["messages"][2].text == last
+        assert len(model.calls) == 2
+        assert f'search({{"q": "{CANARY}"}})' not in [c.judged.content for call in guard.calls[before:] for c in call]
+
+
+# --- what is reported ---
+
+
+async def test_every_verdict_is_told_without_its_text(lane: Lane) -> None:
+    middleware, _ = guarding(record_verdicts=True)
+    made, _ = agent([calls("a"), answered(CANARY)], middleware, tools=[search_tool()[0]])
+    items = await lane.collect(made, "stream", asking("q"), THREAD, stream_mode="custom")
+    points = [(item["point"], item["action"]) for item in items if item["type"] == "qwen3guard.verdict"]
+    assert points == [
+        ("prompt", "allow"),
+        ("response", "allow"),
+        ("tool_call", "allow"),
+        ("tool_output", "allow"),
+        ("response", "block"),
+    ]
+    assert CANARY not in repr(items)
+    assert middleware.screener.report.counts["response", "block"] == 1
+    kept = made.get_state(THREAD).values["guard_verdicts"]
+    assert [(one["point"], one["action"]) for one in kept] == points
+
+
+async def test_calls_at_the_same_time_do_not_mix() -> None:
+    middleware, _ = guarding(FakeGuard({CANARY: VIOLENT}, delay=0.01))
+    made, _ = agent([answered("done")], middleware)
+    texts = ["fine", CANARY] * 4
+    threads = [{"configurable": {"thread_id": str(number)}} for number in range(8)]
+    runs = (made.ainvoke(asking(text), thread) for text, thread in zip(texts, threads, strict=True))
+    results = await asyncio.gather(*runs)
+    assert [result["messages"][-1].text for result in results] == ["done", REFUSAL] * 4
