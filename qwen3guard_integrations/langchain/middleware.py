@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Annotated, Any, Final, Literal, NotRequired
 
@@ -37,6 +38,18 @@ ModelAnswer = ModelResponse[Any] | ExtendedModelResponse[Any]
 ToolResult = ToolMessage | Command[Any]
 
 _UNJUDGED: Final = {"unsafe": Action.ALLOW, "controversial": Action.ALLOW}
+
+
+_MOST_MODELS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _GuardedModel:
+    """A guarded copy of an agent's model, made once; anew when somebody has changed the model."""
+
+    of: BaseChatModel
+    as_it_was: dict[str, Any]
+    guarded: BaseChatModel
 
 
 class GuardState(AgentState[Any]):
@@ -143,7 +156,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self._tools = ToolScreening(self.screener, self._known, raises=exit_behavior == "error")
         self._on_block: OnBlock = "raise" if exit_behavior == "error" else "regenerate" if regenerate else "refuse"
         self._fallback = fallback_model
-        self._screens: dict[frozenset[str], Screens] = {}
+        self._models: dict[tuple[int, frozenset[str]], _GuardedModel] = {}
 
     @property
     def name(self) -> str:
@@ -263,17 +276,24 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
                 hint="give create_agent a chat model, or the name of one",
             )
         names = frozenset(tool.name for tool in request.tools if isinstance(tool, BaseTool))
-        if names not in self._screens:
-            self._screens[names] = Screens(
-                guard=self.screener.guard,
-                policy=self.policy,
-                on_block=self._on_block,
-                prompt="off",
-                fallback=self._fallback,
-                withholds=frozenset() if self.exit_behavior == "error" else names,
-                report=self.screener.report,
-            )
-        return guarded(model, self._screens[names])
+        made = self._models.get((id(model), names))
+        if made is None or made.of is not model or made.as_it_was != vars(model):
+            made = _GuardedModel(model, dict(vars(model)), guarded(model, self._screens(names)))
+            self._models[id(model), names] = made
+            while len(self._models) > _MOST_MODELS:
+                self._models.pop(next(iter(self._models)), None)
+        return made.guarded
+
+    def _screens(self, names: frozenset[str]) -> Screens:
+        return Screens(
+            guard=self.screener.guard,
+            policy=self.policy,
+            on_block=self._on_block,
+            prompt="off",
+            fallback=self._fallback,
+            withholds=frozenset() if self.exit_behavior == "error" else names,
+            report=self.screener.report,
+        )
 
     # --- the tools ---
 
