@@ -40,7 +40,7 @@ def cleaned(text: str) -> str | None:
     words are taken out.
     """
     if text.isascii():
-        clean = _joined(text)
+        clean = _SPELLED_OUT.sub(_without_glue, text) if text else text
     else:
         clean = _INVISIBLE.sub("", _TAG.sub(_ascii_of_tag, text))
         clean = "".join(map(_plain_form, clean))
@@ -64,8 +64,11 @@ def _plain_form(character: str) -> str:
 
 
 def _joined(text: str) -> str:
-    text = _SPELLED_OUT.sub(lambda match: _GLUE.sub("", match[0]), text)
-    return _BROKEN_UP.sub(_without_pictures, text)
+    return _BROKEN_UP.sub(_without_pictures, _SPELLED_OUT.sub(_without_glue, text))
+
+
+def _without_glue(match: re.Match[str]) -> str:
+    return _GLUE.sub("", match[0])
 
 
 def _without_pictures(match: re.Match[str]) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from threading import Lock
 from typing import TypeVar
 
 from ..core.conversation import Conversation, Turn
 from ..core.errors import GuardConfigurationError, GuardResponseError
-from ..core.flow import arun, run
 from ..core.policy import Policy
 from ..core.verdict import Verdict
 from .protocol import CheckOne, Guard, StreamGuard, StreamSession
@@ -49,28 +48,38 @@ class CachedGuard(CheckOne):
 
     def check_many(self, conversations: Sequence[Conversation], /) -> list[Verdict]:
         """Judge the last turn of each conversation that is not known; the guard is asked at most once."""
-        return run(self._flow(conversations), self.guard.check_many)
+        digests, known, missing = self._sorted(conversations)
+        answers = self.guard.check_many(tuple(missing.values())) if missing else []
+        return self._together(digests, known, missing, answers)
 
     async def acheck_many(self, conversations: Sequence[Conversation], /) -> list[Verdict]:
         """Judge the last turn of each conversation that is not known; the guard is asked at most once."""
-        return await arun(self._flow(conversations), self.guard.acheck_many)
+        digests, known, missing = self._sorted(conversations)
+        answers = await self.guard.acheck_many(tuple(missing.values())) if missing else []
+        return self._together(digests, known, missing, answers)
 
-    def _flow(
+    def _sorted(
         self, conversations: Sequence[Conversation]
-    ) -> Generator[Sequence[Conversation], Sequence[Verdict], list[Verdict]]:
+    ) -> tuple[list[bytes], dict[bytes, Verdict], dict[bytes, Conversation]]:
+        """The digest of every conversation, the verdicts that are known, and the conversations to ask about."""
         digests = [digest(conversation.turns) for conversation in conversations]
-        verdicts = self._known(digests)
-        missing = {
-            key: conversation for key, conversation in zip(digests, conversations, strict=True) if key not in verdicts
-        }
-        if missing:
-            answers = yield tuple(missing.values())
-            if len(answers) != len(missing):
-                raise GuardResponseError(f"the guard gave {len(answers)} verdicts on {len(missing)} conversations")
-            fresh = dict(zip(missing, answers, strict=True))
-            self._keep(fresh)
-            verdicts |= fresh
-        return [verdicts[key] for key in digests]
+        known = self._known(digests)
+        pairs = zip(digests, conversations, strict=True)
+        return digests, known, {key: conversation for key, conversation in pairs if key not in known}
+
+    def _together(
+        self,
+        digests: Sequence[bytes],
+        known: dict[bytes, Verdict],
+        missing: dict[bytes, Conversation],
+        answers: Sequence[Verdict],
+    ) -> list[Verdict]:
+        """All verdicts, in order; those that are new are kept."""
+        if len(answers) != len(missing):
+            raise GuardResponseError(f"the guard gave {len(answers)} verdicts on {len(missing)} conversations")
+        fresh = dict(zip(missing, answers, strict=True))
+        self._keep(fresh)
+        return [fresh[key] if key in fresh else known[key] for key in digests]
 
     def _known(self, digests: Sequence[bytes]) -> dict[bytes, Verdict]:
         known = {}
@@ -82,6 +91,8 @@ class CachedGuard(CheckOne):
         return known
 
     def _keep(self, verdicts: dict[bytes, Verdict]) -> None:
+        if not verdicts:
+            return
         with self._lock:
             self._verdicts.update(verdicts)
             while len(self._verdicts) > self.size:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .middleware import Qwen3GuardMiddleware
     from .model import guard_model
     from .runnable import Qwen3GuardRunnable
+    from .tools import guard_tool
     from .wrapped import GuardedChain
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Qwen3GuardRunnable",
     "Qwen3GuardWarning",
     "guard_model",
+    "guard_tool",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -40,5 +42,6 @@ __getattr__, __dir__ = lazy(
         "Qwen3GuardRunnable": "runnable",
         "Qwen3GuardWarning": "callbacks",
         "guard_model": "model",
+        "guard_tool": "tools",
     },
 )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
@@ -15,7 +14,7 @@ from langgraph.types import Command
 
 from ..core.conversation import Conversation, Turn
 from ..core.decision import Action, Decision
-from ..core.errors import BlockedError
+from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.points import Point
 from ..core.policy import filled
@@ -27,7 +26,7 @@ from .reporting import entry
 from .review import Reviewed, ask_person
 from .screened_tool import screened_tool
 from .screener import Screener
-from .tool_values import read_call, read_output
+from .tool_values import read_call, read_output, read_result
 from .values import Reading, stopping, unheard
 from .withheld import is_withheld, mark_of
 
@@ -54,6 +53,7 @@ class ToolScreening:
         self._known = known
         self._raises = raises
         self._gathering = Gathering(screener)
+        self.scope = screener.scope(Point.TOOL_OUTPUT)
 
     def run(self, request: ToolCallRequest, handler: Handler) -> Result:
         """The result of the call, screened."""
@@ -106,8 +106,9 @@ class ToolScreening:
                 return request, None
             case "edit":
                 edited = ToolCall(name=outcome.name, args=dict(outcome.args), id=call["id"], type="tool_call")
-                tool = request.tool if outcome.name == call["name"] else None
-                return request.override(tool_call=edited, tool=tool), None
+                if outcome.name != call["name"]:
+                    raise GuardConfigurationError("a review may edit a call's arguments, not the tool that is called")
+                return request.override(tool_call=edited), None
             case "respond":
                 return request, self._message(call, outcome.message, None)
             case "reject":
@@ -124,6 +125,7 @@ class ToolScreening:
 
     def _executed(self, request: ToolCallRequest, written: AIMessage | None) -> CallFlow:
         call_id = request.tool_call["id"] or ""
+        result: Any
         step = (written.id or id(written)) if written is not None else object()
         with self._gathering.call(step, call_id, _calls_of(written, call_id)) as place:
             screen = _Result(self, place, request)
@@ -132,14 +134,14 @@ class ToolScreening:
             result = yield request
         failed = screen.failed
         if failed is None:  # another middleware may have changed it, or stood in for the tool
-            reading = unheard(read_output(result, self._screener.scope(Point.TOOL_OUTPUT)), screen.judged)
+            reading = unheard(read_output(result, self.scope), screen.judged)
             decisions = yield list(reading.items)
             failed = self.failed(decisions)
             result = reading.released(decisions)
         if failed is not None:
             result = _marked(result, failed)
         self._known.add(_messages_of(result))
-        return result
+        return cast("Result", result)
 
     def failed(self, decisions: Sequence[Decision]) -> Decision | None:
         """The strictest decision that does not let a result pass.
@@ -151,12 +153,6 @@ class ToolScreening:
         if self._raises and (stop := stopping(failed)) is not None:
             raise BlockedError(stop)
         return max(failed, key=lambda decision: decision.action) if failed else None
-
-    def reading(self, content: Any, call: ToolCall) -> Reading:
-        """The reading of what a tool returned, as the model will read it."""
-        if not isinstance(content, ToolMessage | Command) and not _holds_messages(content):
-            content = ToolMessage(_as_written(content), name=call["name"], tool_call_id=call["id"] or "")
-        return read_output(content, self._screener.scope(Point.TOOL_OUTPUT))
 
     @staticmethod
     def stopping(message: BaseMessage) -> Decision | None:
@@ -181,28 +177,32 @@ class _Result:
     judged: Reading = field(default_factory=lambda: Reading((), tuple), init=False)
     failed: Decision | None = field(default=None, init=False)
 
-    def released(self, output: Any, /) -> Any:
+    def before(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> None:
+        """The call was judged before."""
+
+    async def abefore(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> None:
+        """The call was judged before."""
+
+    def after(self, output: Any, /) -> Any:
         """What callbacks, traces and the model get."""
         reading = self._reading(output)
         return self._after(output, reading, self.place.decide(reading.items))
 
-    async def areleased(self, output: Any, /) -> Any:
+    async def aafter(self, output: Any, /) -> Any:
         """What callbacks, traces and the model get."""
         reading = self._reading(output)
         return self._after(output, reading, await self.place.adecide(reading.items))
 
     def _reading(self, output: Any) -> Reading:
-        self.judged = self.tools.reading(self._content_of(output), self.request.tool_call)
+        self.judged = read_result(self._content_of(output), self.request.tool_call, self.tools.scope)
         return self.judged
 
     def _after(self, output: Any, reading: Reading, decisions: Sequence[Decision]) -> Any:
         self.failed = self.tools.failed(decisions)
         if self.failed is None:
             return output
-        content, released = self._content_of(output), reading.released(decisions)
-        if isinstance(released, ToolMessage) and not isinstance(content, ToolMessage):
-            released = released.content
-        return released if content is output else (released, None)
+        released = reading.released(decisions)
+        return released if self._content_of(output) is output else (released, None)
 
     def _content_of(self, output: Any) -> Any:
         """What the model reads of `output`, without its artifact."""
@@ -239,26 +239,6 @@ def _calls_of(written: AIMessage | None, call_id: str) -> set[str]:
     return {call["id"] for call in written.tool_calls if call["id"] and mark_of(written, call["id"]) is None} | {
         call_id
     }
-
-
-def _holds_messages(content: Any) -> bool:
-    return isinstance(content, list) and any(isinstance(item, ToolMessage | Command) for item in content)
-
-
-def _as_written(content: Any) -> str | list[str | dict[str, Any]]:
-    """`content` as a tool message will hold it."""
-    if isinstance(content, str):
-        return content
-    if (
-        isinstance(content, list)
-        and content
-        and all(isinstance(item, str | dict) and "type" in item for item in content)
-    ):
-        return content
-    try:
-        return json.dumps(content, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return str(content)
 
 
 def _marked(result: Any, decision: Decision) -> Any:

@@ -84,9 +84,13 @@ def review_outcomes(answer: Any, reviewed: Sequence[Reviewed]) -> list[Outcome]:
     return [_outcome(decision, one) for decision, one in zip(decisions, reviewed, strict=True)]
 
 
+def _type_of(decision: Any) -> Any:
+    return decision.get("type") if isinstance(decision, Mapping) else None
+
+
 def _outcome(decision: Any, reviewed: Reviewed) -> Outcome:
-    kind = decision.get("type") if isinstance(decision, Mapping) else None
-    if kind not in reviewed.allowed:
+    kind = next((one for one in reviewed.allowed if _type_of(decision) == one), None)
+    if kind is None:
         raise GuardConfigurationError(
             f"the decision about {reviewed.name} is none of those that are allowed",
             hint=f'its "type" is one of {", ".join(reviewed.allowed)}',

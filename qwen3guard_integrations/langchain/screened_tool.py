@@ -1,15 +1,18 @@
-"""A view of a tool, for one call, whose result is screened before callbacks, traces and streams see it.
+"""A copy of a tool whose calls and results go through a screen, before callbacks, traces and streams see a result.
 
-LangChain tells its callbacks what a tool returned as soon as `_run` or `_arun` has returned it; so the screening stands
-inside of these.
+LangChain tells its callbacks what a tool returned as soon as `_run` or `_arun` has returned it; so the screen stands
+inside of these. The copy is of a class made on the fly from the tool's own, so that `isinstance`, schemas and injected
+arguments stay what they were.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Final, Protocol, TypeVar, cast, get_type_hints
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
@@ -19,78 +22,135 @@ T = TypeVar("T", bound=BaseTool)
 
 
 class Screen(Protocol):
-    """Screens what a tool returned: the value that goes on in its place, or an error."""
+    """Screens the calls of a tool, and what it returns."""
 
-    def released(self, output: Any, /) -> Any:
-        """What goes on."""
+    def before(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> Any:
+        """What is returned in place of running the tool; None to run it."""
         ...
 
-    async def areleased(self, output: Any, /) -> Any:
-        """What goes on."""
+    async def abefore(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> Any:
+        """What is returned in place of running the tool; None to run it."""
+        ...
+
+    def after(self, output: Any, /) -> Any:
+        """What is returned in place of `output`."""
+        ...
+
+    async def aafter(self, output: Any, /) -> Any:
+        """What is returned in place of `output`."""
         ...
 
 
 def screened_tool(tool: T, screen: Screen) -> T:
-    """A view of `tool` whose results go through `screen`. Same class and fields otherwise, arguments as they are."""
-    view = tool.model_copy()
-    view.__class__ = _screened_class(type(tool))
-    object.__setattr__(view, _SCREEN, screen)
-    return view
+    """A copy of `tool` that goes through `screen`, and through the screens that it went through before."""
+    copy = tool.model_copy()
+    copy.__class__ = _screened_class(type(tool))
+    object.__setattr__(copy, _place_of_screen(type(tool)), screen)
+    return copy
 
 
-_SCREEN = "_qwen3guard_screen"
+def _place_of_screen(base: type[BaseTool]) -> str:
+    """The attribute for the screen around the methods of `base`; tools may be screened more than once."""
+    return f"_qwen3guard_screen_{getattr(base, '_qwen3guard_screens', 0)}"
 
 
 @lru_cache(maxsize=256)
 def _screened_class(base: type[BaseTool]) -> Any:
     metaclass: Any = type(base)
-    namespace = {
+    namespace: dict[str, Any] = {
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
-        "_run": _screened_run(base._run),
+        "__annotations__": {"_qwen3guard_screens": ClassVar},
+        "_qwen3guard_screens": getattr(base, "_qwen3guard_screens", 0) + 1,
+        "_run": _screened_run(base),
         "_arun": _screened_arun(base),
         "ainvoke": _ainvoke,
+        "run": _run_of(base),
+        "arun": _arun_of(base),
     }
     return metaclass(base.__name__, (base,), namespace)
 
 
-def _screened_run(inner: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(inner)  # LangChain reads the signature
-    def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        screen: Screen = getattr(self, _SCREEN)
+_CALL_ID: Final[ContextVar[str | None]] = ContextVar("qwen3guard_call_id", default=None)
+
+
+def call_id() -> str | None:
+    """The id of the tool call that is being screened; None where the tool was called without one."""
+    return _CALL_ID.get()
+
+
+def _run_of(base: type[BaseTool]) -> Callable[..., Any]:
+    @functools.wraps(base.run)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        token = _CALL_ID.set(kwargs.get("tool_call_id"))
         try:
-            output = inner(self, *args, **kwargs)
+            return base.run(self, *args, **kwargs)
+        finally:
+            _CALL_ID.reset(token)
+
+    return run
+
+
+def _arun_of(base: type[BaseTool]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(base.arun)
+    async def arun(self: Any, *args: Any, **kwargs: Any) -> Any:
+        token = _CALL_ID.set(kwargs.get("tool_call_id"))
+        try:
+            return await base.arun(self, *args, **kwargs)
+        finally:
+            _CALL_ID.reset(token)
+
+    return arun
+
+
+def _screened_run(base: type[BaseTool]) -> Callable[..., Any]:
+    place = _place_of_screen(base)
+
+    @functools.wraps(base._run)  # LangChain reads the signature
+    def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        screen: Screen = getattr(self, place)
+        if (instead := screen.before(args, kwargs)) is not None:
+            return instead
+        try:
+            output = base._run(self, *args, **kwargs)
         except ToolException as error:  # its words are for the model
-            raise _said(error, screen.released(str(error))) from None
-        return screen.released(output)
+            raise _saying(error, screen.after(str(error))) from None
+        return screen.after(output)
 
-    return _run
-
-
-def _said(error: ToolException, released: str) -> ToolException:
-    return error if released == str(error) else ToolException(released)
+    return _with_hints(_run, base._run)
 
 
 def _screened_arun(base: type[BaseTool]) -> Callable[..., Awaitable[Any]]:
-    """An `_arun` that waits for the screen on the event loop, also where only the tool itself needs a thread."""
-    own = base._arun is not BaseTool._arun
+    """An `_arun` that waits for the screen on the event loop, also where the tool itself needs a thread."""
+    place = _place_of_screen(base)
+    inner = base._run if base._arun is BaseTool._arun else base._arun
 
-    @functools.wraps(base._arun if own else base._run)
+    @functools.wraps(inner)
     async def _arun(self: Any, *args: Any, **kwargs: Any) -> Any:
-        screen: Screen = getattr(self, _SCREEN)
+        screen: Screen = getattr(self, place)
+        if (instead := await screen.abefore(args, kwargs)) is not None:
+            return instead
         try:
-            if own and _is_async(self):
-                output = await base._arun(self, *args, **kwargs)
-            else:
-                if manager := kwargs.get("run_manager"):
-                    kwargs["run_manager"] = manager.get_sync()
-                output = await run_in_executor(None, base._run, self, *args, **kwargs)
+            output = await _inner_arun(base, self, args, kwargs)
         except ToolException as error:
-            raise _said(error, await screen.areleased(str(error))) from None
-        return await screen.areleased(output)
+            raise _saying(error, await screen.aafter(str(error))) from None
+        return await screen.aafter(output)
 
-    return _arun
+    return _with_hints(_arun, inner)
+
+
+async def _inner_arun(base: type[BaseTool], tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The tool's own work, which without a coroutine of its own is done in a thread."""
+    if base._arun is not BaseTool._arun and (_is_screened(base) or _is_async(tool)):
+        return await base._arun(tool, *args, **kwargs)
+    if manager := kwargs.get("run_manager"):
+        kwargs["run_manager"] = manager.get_sync()
+    return await run_in_executor(None, base._run, tool, *args, **kwargs)
+
+
+def _is_screened(base: type[BaseTool]) -> bool:
+    return hasattr(base, "_qwen3guard_screens")
 
 
 def _is_async(tool: BaseTool) -> bool:
@@ -101,3 +161,18 @@ def _is_async(tool: BaseTool) -> bool:
 async def _ainvoke(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
     """By way of `_arun`; LangChain's own kinds of tools would run all of it in a thread."""
     return await BaseTool.ainvoke(cast("BaseTool", self), input, config, **kwargs)
+
+
+def _with_hints(wrapper: Callable[..., Any], inner: Callable[..., Any]) -> Callable[..., Any]:
+    """`wrapper`, with the types of `inner` worked out once: LangChain looks at them in every call."""
+    with suppress(Exception):  # a name that exists for type checkers only
+        wrapper.__annotations__ = get_type_hints(inner, include_extras=True)
+    return wrapper
+
+
+def _saying(error: ToolException, released: Any) -> ToolException:
+    """`error`, if it may say what it says; else one that says what may be said."""
+    if released == str(error):
+        return error
+    content = released[0] if isinstance(released, tuple) else released
+    return ToolException(content if isinstance(content, str) else str(getattr(content, "content", "")))

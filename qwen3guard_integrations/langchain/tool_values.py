@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ def read_output(output: Any, scope: Scope) -> Reading:
         return _read_message(output, scope)
     if isinstance(output, Command):
         return _read_command(output, scope)
-    if isinstance(output, list) and any(isinstance(item, ToolMessage | Command) for item in output):
+    if _holds_messages(output):
         return _together([read_output(item, scope) for item in output], lambda released: released, output)
     reading = read(output, scope)
 
@@ -46,6 +47,39 @@ def read_output(output: Any, scope: Scope) -> Reading:
         return scope.policy.redacted(max(failed, key=lambda one: one.action)) if released is DROPPED else released
 
     return Reading(reading.items, release)
+
+
+def read_result(content: Any, call: Mapping[str, Any], scope: Scope) -> Reading:
+    """The reading of what a tool's own code returned for `call`, as the model will read it.
+
+    Released is a value of the same kind, or the policy's redaction as text.
+    """
+    if isinstance(content, ToolMessage | Command) or _holds_messages(content):
+        return read_output(content, scope)
+    message = ToolMessage(_as_written(content), name=call.get("name"), tool_call_id=call.get("id") or "")
+    reading = read_output(message, scope)
+
+    def release(decisions: Sequence[Decision]) -> Any:
+        released = reading.released(decisions)
+        return content if released is message else released.content
+
+    return Reading(reading.items, release)
+
+
+def _holds_messages(content: Any) -> bool:
+    return isinstance(content, list) and any(isinstance(item, ToolMessage | Command) for item in content)
+
+
+def _as_written(content: Any) -> Any:
+    """`content` as a tool message will hold it."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and content and all(isinstance(item, dict) and "type" in item for item in content):
+        return content
+    try:
+        return json.dumps(content, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(content)
 
 
 def _read_message(message: ToolMessage, scope: Scope) -> Reading:

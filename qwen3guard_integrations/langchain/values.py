@@ -239,25 +239,22 @@ def read_messages(
     proportion to its length.
     """
     readings = []
-    turns: list[Turn] = []
     for place, message in enumerate(messages):
-        turn = turn_of(message)
         if known(message):
             readings.append(_nothing(message))
         else:
-            context = _context_of(turn, turns, scope.context, last=place == len(messages) - 1)
+            context = _context_at(place, messages, scope.context)
             readings.append(_read_message(message, dataclasses.replace(scope, context=context)))
-        if not turn.blank:
-            turns.append(turn)
     return readings
 
 
-def _context_of(turn: Turn, turns: Sequence[Turn], before: tuple[Turn, ...], *, last: bool) -> tuple[Turn, ...]:
-    if last:
-        repeated = tuple(turns[: len(before)]) == before  # a graph's answer repeats the question
-        return tuple(turns) if repeated else (*before, *turns)
-    if turn.role == "assistant":
-        return tuple(earlier for earlier in turns if earlier.role == "user")[-1:]
+def _context_at(place: int, messages: Sequence[BaseMessage], before: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    turns = (turn for turn in map(turn_of, messages[:place]) if not turn.blank)
+    if place == len(messages) - 1:
+        said = tuple(turns)
+        return said if said[: len(before)] == before else (*before, *said)  # a graph's answer repeats the question
+    if role_of(messages[place]) == "assistant":
+        return tuple(turn for turn in turns if turn.role == "user")[-1:]
     return ()
 
 
