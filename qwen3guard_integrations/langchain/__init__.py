@@ -15,6 +15,7 @@ from .._lazy import lazy
 
 if TYPE_CHECKING:
     from .callbacks import AsyncQwen3GuardCallbackHandler, Qwen3GuardCallbackHandler, Qwen3GuardWarning
+    from .documents import Qwen3GuardDocumentFilter, guard_retriever
     from .middleware import Qwen3GuardMiddleware
     from .model import guard_model
     from .runnable import Qwen3GuardRunnable
@@ -25,10 +26,12 @@ __all__ = [
     "AsyncQwen3GuardCallbackHandler",
     "GuardedChain",
     "Qwen3GuardCallbackHandler",
+    "Qwen3GuardDocumentFilter",
     "Qwen3GuardMiddleware",
     "Qwen3GuardRunnable",
     "Qwen3GuardWarning",
     "guard_model",
+    "guard_retriever",
     "guard_tool",
 ]
 
@@ -38,10 +41,12 @@ __getattr__, __dir__ = lazy(
         "AsyncQwen3GuardCallbackHandler": "callbacks",
         "GuardedChain": "wrapped",
         "Qwen3GuardCallbackHandler": "callbacks",
+        "Qwen3GuardDocumentFilter": "documents",
         "Qwen3GuardMiddleware": "middleware",
         "Qwen3GuardRunnable": "runnable",
         "Qwen3GuardWarning": "callbacks",
         "guard_model": "model",
+        "guard_retriever": "documents",
         "guard_tool": "tools",
     },
 )
