@@ -20,7 +20,7 @@ from ..core.points import Point
 from ..core.policy import filled
 from ..core.screening import Item
 from .gathering import Gathering, Place
-from .history import Known
+from .history import Known, Screened
 from .messages import turn_of
 from .reporting import entry
 from .review import Reviewed, ask_person
@@ -28,7 +28,7 @@ from .screened_tool import screened_tool
 from .screener import Screener
 from .tool_values import read_call, read_output, read_result
 from .values import Reading, stopping, unheard
-from .withheld import is_withheld, mark_of
+from .withheld import calls_for_review, is_withheld, mark_of, rejecting
 
 WITHHELD: Final = "This tool call was withheld by the safety policy ({categories}): the tool did not run."
 """What the model reads in place of the result of a call that may not pass."""
@@ -116,10 +116,34 @@ class ToolScreening:
 
     def _message(self, call: ToolCall, text: str, decision: Decision | None) -> ToolMessage:
         message = ToolMessage(
-            text, name=call["name"], tool_call_id=call["id"] or "", status="error" if decision else "success"
+            text,
+            name=call["name"],
+            tool_call_id=call["id"] or "",
+            status="error" if decision else "success",
+            response_metadata={"qwen3guard_rejected": True} if decision else {},
         )
         self._known.add([message])
         return message
+
+    def settled(self, messages: Sequence[BaseMessage]) -> Screened:
+        """The conversation after a person has decided about calls of its last step.
+
+        What was rejected loses its arguments; a message of which all calls were decided is not asked about again.
+        """
+        place = next((at for at in range(len(messages) - 1, -1, -1) if isinstance(messages[at], AIMessage)), None)
+        written = messages[place] if place is not None else None
+        if place is None or not isinstance(written, AIMessage) or not (asked := calls_for_review(written)):
+            return Screened(list(messages))
+        answers = {message.tool_call_id: message for message in messages[place:] if isinstance(message, ToolMessage)}
+        if not all(call["id"] in answers for call, _ in asked):
+            return Screened(list(messages))
+        after = written
+        rejected = [pair for pair in asked if _was_rejected(answers[pair[0]["id"] or ""])]
+        if rejected:
+            after = rejecting(written, rejected)
+        approved = self._known.add([after])
+        changes: list[BaseMessage] = [after] if after is not written else []
+        return Screened([*messages[:place], after, *messages[place + 1 :]], changes, bool(changes), None, approved)
 
     # --- the result ---
 
@@ -209,6 +233,10 @@ class _Result:
         tool = self.request.tool
         paired = tool is not None and tool.response_format == "content_and_artifact"
         return output[0] if paired and isinstance(output, tuple) and len(output) == 2 else output
+
+
+def _was_rejected(answer: ToolMessage) -> bool:
+    return bool(answer.response_metadata.get("qwen3guard_rejected"))
 
 
 def _messages_in(state: Any) -> Sequence[BaseMessage]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
@@ -16,11 +16,13 @@ from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from .messages import without
-from .values import Reading, Scope, read_messages, stopping
+from .review import Kind, Outcome, Reviewed, ask_person
+from .values import Scope, read_messages, stopping
 
 _MOST_KNOWN: Final = 16_384
 
 Decisions = list[Decision]
+AskPerson = Callable[[Sequence[Reviewed]], list[Outcome]]
 ScreenedFlow = Generator[Sequence[Item], Decisions, "Screened"]
 
 
@@ -29,14 +31,19 @@ class Known:
 
     def __init__(self, size: int = _MOST_KNOWN) -> None:
         self._size = size
-        self._digests: OrderedDict[bytes, None] = OrderedDict()
+        self._digests: OrderedDict[str, None] = OrderedDict()
         self._lock = Lock()
 
-    def add(self, messages: Iterable[BaseMessage]) -> None:
-        """From now on these are known."""
-        digests = dict.fromkeys(_digest(message) for message in messages if _is_itself(message))
+    def add(self, messages: Iterable[BaseMessage]) -> list[str]:
+        """From now on these are known; what stands for each, for a state that outlives this process."""
+        digests = [_digest(message) for message in messages if _is_itself(message)]
+        self.remember(digests)
+        return digests
+
+    def remember(self, digests: Iterable[str]) -> None:
+        """From now on the messages that these stand for are known."""
         with self._lock:
-            self._digests.update(digests)
+            self._digests.update(dict.fromkeys(digests))
             while len(self._digests) > self._size:
                 self._digests.popitem(last=False)
 
@@ -55,7 +62,7 @@ def _is_itself(message: BaseMessage) -> bool:
     return message.id is not None or not isinstance(message, AIMessage)
 
 
-def _digest(message: BaseMessage) -> bytes:
+def _digest(message: BaseMessage) -> str:
     """What stands for a message in its conversation. Tool messages get their id later: the call's stands for it."""
     parts = (
         message.type,
@@ -65,7 +72,7 @@ def _digest(message: BaseMessage) -> bytes:
         message.additional_kwargs,
         (message.tool_calls, message.invalid_tool_calls) if isinstance(message, AIMessage) else None,
     )
-    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=24).digest()
+    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=24).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,55 +84,84 @@ class Screened:
         changes: What must be told to the state, for its `add_messages`: replacements by id, and removals.
         changed: Whether something goes on that is not as it was.
         stopped: The strictest decision that stops.
-        decisions: All of them.
+        approved: What stands for messages that a person has let pass (`Known.remember`).
     """
 
     messages: list[BaseMessage]
     changes: list[BaseMessage] = field(default_factory=list)
     changed: bool = False
     stopped: Decision | None = None
-    decisions: Sequence[Decision] = ()
+    approved: Sequence[str] = ()
 
 
-def screened(messages: Sequence[BaseMessage], policy: Policy, known: Known) -> ScreenedFlow:
+def screened(
+    messages: Sequence[BaseMessage], policy: Policy, known: Known, *, ask: AskPerson = ask_person
+) -> ScreenedFlow:
     """Judge the messages that are not known, all with one question; yields the items and is sent the decisions.
 
     What does not pass is replaced in its place, so that the conversation keeps its shape and every tool call its
-    answer; what the policy drops is removed, except answers to tool calls. The turns of a call that was removed go
-    with it.
+    answer; what the policy drops is removed, except answers to tool calls. The answers to a call that was removed go
+    with it. Where the policy says "review", `ask` interrupts the graph until a person has decided.
     """
     fresh = {id(message) for message in messages if message not in known}
     if not fresh:
         return Screened(list(messages))
-    readings = read_messages(
-        messages, Scope(policy=policy, point=Point.PROMPT), lambda message: id(message) not in fresh
-    )
-    if not any(reading.items for reading in readings):
+    scope = Scope(policy=policy, point=Point.PROMPT)
+    readings = read_messages(messages, scope, lambda message: id(message) not in fresh)
+    items = [item for reading in readings for item in reading.items]
+    if not items:
         return Screened(list(messages))
-    decisions = yield [item for reading in readings for item in reading.items]
-    rest = iter(decisions)
-    kept: list[BaseMessage] = []
-    changes: list[BaseMessage] = []
-    orphans: set[str] = set()
-    for message, reading in zip(messages, readings, strict=True):
-        after = _after(message, reading, [next(rest) for _ in reading.items], policy)
-        if isinstance(message, ToolMessage) and message.tool_call_id in orphans:
-            after = None
-        if isinstance(message, AIMessage):
-            orphans |= _call_ids(message) - (_call_ids(after) if isinstance(after, AIMessage) else set())
-        if after is not None:
-            kept.append(after)
-        if after is not message and message.id is not None:
-            changes.append(after if after is not None else RemoveMessage(id=message.id))
+    decisions, said = _reviewed(items, (yield items), ask)
+    rest = iter(zip(decisions, said, strict=True))
+    judged = [[next(rest) for _ in reading.items] for reading in readings]
+    after = [_after(message, own, policy) for message, own in zip(messages, judged, strict=True)]
+    after = _without_orphans(messages, after)
+    kept = [message for message in after if message is not None]
+    changes = [
+        new if new is not None else RemoveMessage(id=old.id)
+        for old, new in zip(messages, after, strict=True)
+        if new is not old and old.id is not None
+    ]
+    passed = [new for new, own in zip(after, judged, strict=True) if new is not None and any(by for _, by in own)]
     known.add(kept)
     changed = [*map(id, kept)] != [*map(id, messages)]
-    return Screened(kept, changes, changed, stopping(decisions), decisions)
+    return Screened(kept, changes, changed, stopping(decisions), known.add(passed))
 
 
-def _after(message: BaseMessage, reading: Reading, decisions: Sequence[Decision], policy: Policy) -> BaseMessage | None:
+def _reviewed(
+    items: Sequence[Item], decisions: Sequence[Decision], ask: AskPerson
+) -> tuple[list[Decision], list[Outcome | None]]:
+    """The decisions after a person has been asked where the policy says so, and what the person said about each."""
+    said: list[Outcome | None] = [None] * len(items)
+    places = [place for place, decision in enumerate(decisions) if decision.action is Action.REVIEW]
+    if not places:
+        return list(decisions), said
+    outcomes = ask([_question(items[place], decisions[place]) for place in places])
+    decided = list(decisions)
+    for place, outcome in zip(places, outcomes, strict=True):
+        said[place] = outcome
+        action = Action.BLOCK if outcome.kind == "reject" else Action.FLAG
+        decided[place] = decided[place].model_copy(update={"action": action})
+    return decided, said
+
+
+def _question(item: Item, decision: Decision) -> Reviewed:
+    turn = item.conversation.judged
+    editable = item.point in _WHOLE or item.point is Point.TOOL_OUTPUT
+    allowed: Sequence[Kind] = ("approve", "edit", "reject") if editable else ("approve", "reject")
+    return Reviewed(decision, str(item.point), {"text": turn.content or turn.reasoning}, allowed)
+
+
+def _after(
+    message: BaseMessage, judged: Sequence[tuple[Decision, Outcome | None]], policy: Policy
+) -> BaseMessage | None:
+    """The message after the decisions about it; None where it goes."""
+    decisions = [decision for decision, _ in judged]
     failed = [decision for decision in decisions if not decision.passes]
     if not failed:
-        return message
+        edits = [str(outcome.args.get("text", "")) for _, outcome in judged if outcome and outcome.kind == "edit"]
+        edited = {"content": "\n".join(edits), "additional_kwargs": {}}
+        return message.model_copy(update=edited) if edits else message
     dropped = any(decision.action is Action.DROP and decision.point in _WHOLE for decision in failed)
     if dropped and not stopping(failed) and not _is_needed(message):
         return None
@@ -133,6 +169,14 @@ def _after(message: BaseMessage, reading: Reading, decisions: Sequence[Decision]
     if isinstance(after, ToolMessage):
         after.status = "error"
     return after
+
+
+def _without_orphans(messages: Sequence[BaseMessage], after: Sequence[BaseMessage | None]) -> list[BaseMessage | None]:
+    """`after`, without the answers to tool calls that are gone."""
+    before = {call for message in messages if isinstance(message, AIMessage) for call in _call_ids(message)}
+    left = {call for message in after if isinstance(message, AIMessage) for call in _call_ids(message)}
+    gone = before - left
+    return [None if isinstance(message, ToolMessage) and message.tool_call_id in gone else message for message in after]
 
 
 _WHOLE: Final = frozenset({Point.PROMPT, Point.RESPONSE})

@@ -55,6 +55,7 @@ class _GuardedModel:
 class GuardState(AgentState[Any]):
     """What the middleware keeps in the agent's state, unseen by whoever calls the agent."""
 
+    guard_approved: NotRequired[Annotated[list[str], PrivateStateAttr, operator.add]]
     guard_stopped: NotRequired[Annotated[dict[str, Any] | None, PrivateStateAttr]]
     guard_verdicts: NotRequired[Annotated[list[dict[str, Any]], PrivateStateAttr, operator.add]]
 
@@ -183,9 +184,10 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             return _with_verdicts(await arun(self._begins(state), self.screener.adecide), verdicts)
 
     def _begins(self, state: Any) -> Generator[Sequence[Item], list[Decision], dict[str, Any] | None]:
+        self._known.remember(state.get("guard_approved") or ())
         seen = yield from screened(state["messages"], self.policy, self._known)
         changes: list[BaseMessage] = list(seen.changes)
-        update: dict[str, Any] = {}
+        update: dict[str, Any] = {"guard_approved": seen.approved} if seen.approved else {}
         if seen.stopped is not None and self.exit_behavior != "replace":
             update |= self._end(seen.stopped, changes)
         if changes:
@@ -240,25 +242,29 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     def _model_call(self, request: ModelRequest[Any]) -> Generator[Any, Any, ModelAnswer]:
         """Yields what to judge, and the request to the model; is sent the decisions, and the response."""
         if (stopped := self._stopped_by_tools(request.messages)) is not None:
-            return self._instead(stopped, [])
+            return self._instead(stopped, {})
+        state: Any = request.state
+        self._known.remember(state.get("guard_approved") or ())
+        settled = self._tools.settled(request.messages)
         system = [request.system_message] if request.system_message is not None else []
-        seen = yield from screened([*system, *request.messages], self.policy, self._known)
+        seen = yield from screened([*system, *settled.messages], self.policy, self._known)
+        update = _update([*settled.changes, *seen.changes], [*settled.approved, *seen.approved])
         if seen.stopped is not None and self.exit_behavior != "replace":
             if self.exit_behavior == "error":
                 raise BlockedError(seen.stopped)
-            return self._instead(seen.stopped, seen.changes)
-        if seen.changed:
+            return self._instead(seen.stopped, update)
+        if seen.changed or settled.changed:
             messages: list[Any] = seen.messages
             first = messages.pop(0) if system else None
             request = request.override(system_message=first, messages=messages)
         response: ModelResponse[Any] = yield request.override(model=self._guarded(request))
         self._known.add(response.result)
-        return _response_and({"messages": seen.changes} if seen.changes else {}, response)
+        return _response_and(update, response)
 
-    def _instead(self, stopped: Decision, changes: list[BaseMessage]) -> ModelAnswer:
+    def _instead(self, stopped: Decision, update: dict[str, Any]) -> ModelAnswer:
         """The refusal as the model's answer, which ends the agent."""
         response: ModelResponse[Any] = ModelResponse(result=[self._refusal(stopped)])
-        return _response_and({"messages": changes} if changes else {}, response)
+        return _response_and(update, response)
 
     def _stopped_by_tools(self, messages: Sequence[Any]) -> Decision | None:
         """The decision about a blocked result of the last step, if it ends the agent."""
@@ -363,6 +369,11 @@ def _refusal_in(error: StructuredOutputValidationError) -> ModelResponse[Any]:
 
 def _with_verdicts(update: dict[str, Any] | None, verdicts: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {**(update or {}), "guard_verdicts": verdicts} if verdicts else update
+
+
+def _update(changes: Sequence[BaseMessage], approved: Sequence[str]) -> dict[str, Any]:
+    update = {"messages": list(changes), "guard_approved": list(approved)}
+    return {key: value for key, value in update.items() if value}
 
 
 def _response_and(update: dict[str, Any], response: ModelResponse[Any]) -> ModelAnswer:

@@ -74,6 +74,22 @@ def mark_of(message: AIMessage | None, call_id: str | None) -> Decision | None:
     return None
 
 
+def calls_for_review(message: AIMessage) -> list[tuple[ToolCall, Decision]]:
+    """The calls of a message that a person is to decide."""
+    decided = [(call, mark_of(message, call["id"])) for call in message.tool_calls]
+    return [(call, made) for call, made in decided if made is not None and not is_withheld(made)]
+
+
+def rejecting(message: AIMessage, rejected: Sequence[tuple[ToolCall, Decision]]) -> AIMessage:
+    """A copy of `message` that has lost the arguments of the calls that a person rejected; the marks stay."""
+    blocked = [(call, made.model_copy(update={"action": Action.BLOCK})) for call, made in rejected]
+    after = withholding(message, blocked)
+    said = {**marks(calls_for_review(message)), **marks(blocked)}
+    gone = {call["id"] for call, _ in rejected}
+    said["review"] = {key: mark for key, mark in said.get("review", {}).items() if key not in gone}
+    return after.model_copy(update={"response_metadata": {**message.response_metadata, "qwen3guard": said}})
+
+
 def _without(call: ToolCall) -> ToolCall:
     return ToolCall(name=_name(call), args={}, id=_id(call), type="tool_call")
 

@@ -11,9 +11,10 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from qwen3guard_integrations import BlockedError, GuardUnavailableError
+from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardUnavailableError
 from qwen3guard_integrations.langchain import Qwen3GuardMiddleware
 from qwen3guard_integrations.testing import FakeGuard, FakeStreamGuard
 
@@ -307,6 +308,53 @@ async def test_a_person_decides_about_a_call(lane: Lane) -> None:
         assert result["messages"][2].text == last
         assert len(model.calls) == 2
         assert f'search({{"q": "{CANARY}"}})' not in [c.judged.content for call in guard.calls[before:] for c in call]
+
+
+@pytest.mark.parametrize(
+    ("decision", "kept", "last"),
+    [
+        ({"type": "approve"}, CANARY, "done"),
+        ({"type": "edit", "edited_action": {"name": "prompt", "args": {"text": "better"}}}, "better", "done"),
+        ({"type": "reject"}, "[removed: Violent]", REFUSAL),
+    ],
+)
+async def test_a_person_decides_about_a_prompt_once(decision: Any, kept: str, last: str, lane: Lane) -> None:
+    policy = {"points": {"prompt": "review"}}
+    saver = InMemorySaver()
+    made, model = agent([answered()], guarding(policy=policy)[0], checkpointer=saver)
+    result = await lane(made, "invoke", asking(CANARY), THREAD)
+    [pending] = result["__interrupt__"]
+    assert pending.value["action_requests"][0]["args"] == {"text": CANARY}
+    assert not model.calls
+    result = await lane(made, "invoke", Command(resume={"decisions": [decision]}), THREAD)
+    assert [message.text for message in result["messages"]] == [kept, last]
+    later, _ = agent([answered("again")], guarding(policy=policy)[0], checkpointer=saver)  # as in another process
+    result = await lane(later, "invoke", asking("more"), THREAD)
+    assert "__interrupt__" not in result
+    assert result["messages"][-1].text == "again"
+
+
+@pytest.mark.parametrize("kind", ["approve", "reject"])
+async def test_a_decided_call_is_not_asked_about_again(kind: str, lane: Lane) -> None:
+    policy = {"points": {"tool_call": "review", "tool_output": "flag"}}
+    saver = InMemorySaver()
+    search, _ = search_tool({CANARY: "found"})
+    made, _ = agent([calls(CANARY), answered()], guarding(policy=policy)[0], tools=[search], checkpointer=saver)
+    await lane(made, "invoke", asking("q"), THREAD)
+    await lane(made, "invoke", Command(resume={"decisions": [{"type": kind}]}), THREAD)
+    assert (CANARY in repr(made.get_state(THREAD).values["messages"])) is (kind == "approve")
+    later, _ = agent([answered("again")], guarding(policy=policy)[0], tools=[search], checkpointer=saver)
+    result = await lane(later, "invoke", asking("more"), THREAD)
+    assert "__interrupt__" not in result
+    assert result["messages"][-1].text == "again"
+
+
+async def test_a_wrong_answer_to_a_review_is_refused(lane: Lane) -> None:
+    made, _ = agent([answered()], guarding(policy={"points": {"prompt": "review"}})[0])
+    await lane(made, "invoke", asking(CANARY), THREAD)
+    for answer in ("yes", {"decisions": []}, {"decisions": [{"type": "respond"}]}):
+        with pytest.raises(GuardConfigurationError, match="decision"):
+            await lane(made, "invoke", Command(resume=answer), THREAD)
 
 
 # --- what is reported ---
