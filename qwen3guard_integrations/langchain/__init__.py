@@ -16,6 +16,7 @@ from .._lazy import lazy
 if TYPE_CHECKING:
     from .callbacks import AsyncQwen3GuardCallbackHandler, Qwen3GuardCallbackHandler, Qwen3GuardWarning
     from .documents import Qwen3GuardDocumentFilter, guard_retriever
+    from .graph import GuardNode, guard_edge, guard_node
     from .middleware import Qwen3GuardMiddleware
     from .model import guard_model
     from .runnable import Qwen3GuardRunnable
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncQwen3GuardCallbackHandler",
+    "GuardNode",
     "GuardedChain",
     "Qwen3GuardCallbackHandler",
     "Qwen3GuardDocumentFilter",
     "Qwen3GuardMiddleware",
     "Qwen3GuardRunnable",
     "Qwen3GuardWarning",
+    "guard_edge",
     "guard_model",
+    "guard_node",
     "guard_retriever",
     "guard_tool",
 ]
@@ -39,13 +43,16 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "AsyncQwen3GuardCallbackHandler": "callbacks",
+        "GuardNode": "graph",
         "GuardedChain": "wrapped",
         "Qwen3GuardCallbackHandler": "callbacks",
         "Qwen3GuardDocumentFilter": "documents",
         "Qwen3GuardMiddleware": "middleware",
         "Qwen3GuardRunnable": "runnable",
         "Qwen3GuardWarning": "callbacks",
+        "guard_edge": "graph",
         "guard_model": "model",
+        "guard_node": "graph",
         "guard_retriever": "documents",
         "guard_tool": "tools",
     },

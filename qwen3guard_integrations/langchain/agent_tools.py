@@ -74,7 +74,7 @@ class ToolScreening:
     def _flow(self, request: ToolCallRequest) -> CallFlow:
         """Yields what to judge, and the request for the tool; is sent the decisions, and the tool's result."""
         call = request.tool_call
-        messages = _messages_in(request.state)
+        messages = messages_in(request.state)
         written = _written_in(messages, call)
         decision = mark_of(written, call["id"])
         if decision is None and not self._judged(written, call):
@@ -239,10 +239,11 @@ def _was_rejected(answer: ToolMessage) -> bool:
     return bool(answer.response_metadata.get("qwen3guard_rejected"))
 
 
-def _messages_in(state: Any) -> Sequence[BaseMessage]:
+def messages_in(state: Any, key: str = "messages") -> Sequence[BaseMessage]:
+    """The messages of a graph's state: a dictionary, an object, or the list itself."""
     if isinstance(state, list):
         return state
-    messages = state.get("messages") if isinstance(state, dict) else getattr(state, "messages", None)
+    messages = state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
     return messages or ()
 
 
