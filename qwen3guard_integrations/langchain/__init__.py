@@ -15,6 +15,7 @@ from .._lazy import lazy
 
 if TYPE_CHECKING:
     from .callbacks import AsyncQwen3GuardCallbackHandler, Qwen3GuardCallbackHandler, Qwen3GuardWarning
+    from .checkpoints import guard_checkpointer
     from .documents import Qwen3GuardDocumentFilter, guard_retriever
     from .graph import GuardNode, guard_edge, guard_node
     from .middleware import Qwen3GuardMiddleware
@@ -32,6 +33,7 @@ __all__ = [
     "Qwen3GuardMiddleware",
     "Qwen3GuardRunnable",
     "Qwen3GuardWarning",
+    "guard_checkpointer",
     "guard_edge",
     "guard_model",
     "guard_node",
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazy(
         "Qwen3GuardMiddleware": "middleware",
         "Qwen3GuardRunnable": "runnable",
         "Qwen3GuardWarning": "callbacks",
+        "guard_checkpointer": "checkpoints",
         "guard_edge": "graph",
         "guard_model": "model",
         "guard_node": "graph",

@@ -19,7 +19,7 @@ from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.protocol import Guard
 from .agent_tools import messages_in
-from .history import Known, screened
+from .history import screened
 from .messages import refusal_message
 from .screener import Screener
 from .values import Scope, read, stopping
@@ -39,7 +39,7 @@ class GuardNode(Runnable[Any, Command[Any]]):
         self._messages_key = messages_key
         self._input_key = input_key
         self._point = point
-        self._known = Known()
+        self._known = screener.known
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Command[Any]:  # noqa: A002
         """Where the graph goes, with what is changed in the state."""

@@ -58,8 +58,8 @@ class Known:
 
 
 def _is_itself(message: BaseMessage) -> bool:
-    """Whether its digest stands for one message. An answer without an id may stand anywhere, and mean anything."""
-    return message.id is not None or not isinstance(message, AIMessage)
+    """Whether its digest stands for one message. "Yes" without an id may stand anywhere, and mean anything."""
+    return message.id is not None or isinstance(message, ToolMessage | SystemMessage)
 
 
 def _digest(message: BaseMessage) -> str:
@@ -80,28 +80,34 @@ class Screened:
     """A conversation after the decisions about it.
 
     Attributes:
-        messages: What goes on: those that pass are the same objects.
+        after: What stands in place of each message; None where it goes. Those that pass are the same objects.
         changes: What must be told to the state, for its `add_messages`: replacements by id, and removals.
         changed: Whether something goes on that is not as it was.
         stopped: The strictest decision that stops.
         approved: What stands for messages that a person has let pass (`Known.remember`).
     """
 
-    messages: list[BaseMessage]
+    after: Sequence[BaseMessage | None]
     changes: list[BaseMessage] = field(default_factory=list)
     changed: bool = False
     stopped: Decision | None = None
     approved: Sequence[str] = ()
 
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """What goes on."""
+        return [message for message in self.after if message is not None]
+
 
 def screened(
-    messages: Sequence[BaseMessage], policy: Policy, known: Known, *, ask: AskPerson = ask_person
+    messages: Sequence[BaseMessage], policy: Policy, known: Known, *, ask: AskPerson | None = ask_person
 ) -> ScreenedFlow:
     """Judge the messages that are not known, all with one question; yields the items and is sent the decisions.
 
     What does not pass is replaced in its place, so that the conversation keeps its shape and every tool call its
     answer; what the policy drops is removed, except answers to tool calls. The answers to a call that was removed go
-    with it. Where the policy says "review", `ask` interrupts the graph until a person has decided.
+    with it. Where the policy says "review", `ask` interrupts the graph until a person has decided; without it such
+    messages stay as they are, and unknown.
     """
     fresh = {id(message) for message in messages if message not in known}
     if not fresh:
@@ -116,25 +122,25 @@ def screened(
     judged = [[next(rest) for _ in reading.items] for reading in readings]
     after = [_after(message, own, policy) for message, own in zip(messages, judged, strict=True)]
     after = _without_orphans(messages, after)
-    kept = [message for message in after if message is not None]
     changes = [
         new if new is not None else RemoveMessage(id=old.id)
         for old, new in zip(messages, after, strict=True)
         if new is not old and old.id is not None
     ]
     passed = [new for new, own in zip(after, judged, strict=True) if new is not None and any(by for _, by in own)]
-    known.add(kept)
-    changed = [*map(id, kept)] != [*map(id, messages)]
-    return Screened(kept, changes, changed, stopping(decisions), known.add(passed))
+    open_ = [any(decision.action is Action.REVIEW for decision, _ in own) for own in judged]
+    known.add(new for new, undecided in zip(after, open_, strict=True) if new is not None and not undecided)
+    changed = [*map(id, after)] != [*map(id, messages)]
+    return Screened(after, changes, changed, stopping(decisions), known.add(passed))
 
 
 def _reviewed(
-    items: Sequence[Item], decisions: Sequence[Decision], ask: AskPerson
+    items: Sequence[Item], decisions: Sequence[Decision], ask: AskPerson | None
 ) -> tuple[list[Decision], list[Outcome | None]]:
     """The decisions after a person has been asked where the policy says so, and what the person said about each."""
     said: list[Outcome | None] = [None] * len(items)
     places = [place for place, decision in enumerate(decisions) if decision.action is Action.REVIEW]
-    if not places:
+    if not places or ask is None:
         return list(decisions), said
     outcomes = ask([_question(items[place], decisions[place]) for place in places])
     decided = list(decisions)
@@ -157,7 +163,7 @@ def _after(
 ) -> BaseMessage | None:
     """The message after the decisions about it; None where it goes."""
     decisions = [decision for decision, _ in judged]
-    failed = [decision for decision in decisions if not decision.passes]
+    failed = [decision for decision in decisions if not decision.passes and decision.action is not Action.REVIEW]
     if not failed:
         edits = [str(outcome.args.get("text", "")) for _, outcome in judged if outcome and outcome.kind == "edit"]
         edited = {"content": "\n".join(edits), "additional_kwargs": {}}

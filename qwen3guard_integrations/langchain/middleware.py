@@ -27,7 +27,7 @@ from ..core.screening import Item
 from ..guards.protocol import Guard
 from .agent_tools import ToolScreening
 from .answer import OnBlock, Screens
-from .history import Known, screened
+from .history import screened
 from .messages import refusal_message
 from .model import guarded
 from .reporting import entry
@@ -153,7 +153,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self.exit_behavior = exit_behavior
         self.record_verdicts = record_verdicts
         self._name = name or "Qwen3GuardMiddleware"
-        self._known = Known()
+        self._known = self.screener.known
         self._tools = ToolScreening(self.screener, self._known, raises=exit_behavior == "error")
         self._on_block: OnBlock = "raise" if exit_behavior == "error" else "regenerate" if regenerate else "refuse"
         self._fallback = fallback_model

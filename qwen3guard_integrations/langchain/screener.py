@@ -14,6 +14,7 @@ from ..core.screening import Item, screening
 from ..guards.cached import CachedGuard
 from ..guards.load import load_guard
 from ..guards.protocol import Guard
+from .history import Known
 from .reporting import Report
 from .values import Scope
 
@@ -30,6 +31,7 @@ class Screener:
         guard: With its verdicts kept.
         policy: As a `Policy`.
         report: Who is told.
+        known: Messages that may pass: adapters that share a screener judge none of them twice.
 
     Raises:
         GuardConfigurationError: `guard` is no guard.
@@ -45,6 +47,7 @@ class Screener:
         self.guard = guard if isinstance(guard, CachedGuard) else CachedGuard(guard)
         self.policy = Policy.of(policy)
         self.report = Report()
+        self.known = Known()
 
     @classmethod
     def of(cls, guard: Screener | Guard | str, policy: Policy | Mapping[str, Any] | str | None = None) -> Screener:
