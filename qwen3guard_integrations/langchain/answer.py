@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
@@ -27,7 +27,7 @@ from ..guards.streaming import open_stream
 from .chunks import last_chunk, last_text, pieces_of, whole, without
 from .messages import parts_of, refusal_message, tool_calls_of, turn_of
 from .reporting import Report
-from .values import DROPPED, Reading, Scope, read, stopping
+from .values import DROPPED, Reading, Scope, read, read_conversation, stopping
 from .withheld import marks, withholding
 
 M = TypeVar("M", bound=AIMessage)
@@ -46,9 +46,9 @@ INTERVENTION = (
 class Screens:
     """How a model is guarded: the settings of `guard_model`. Equal when they guard in the same way.
 
-    For agents there are two more. `withholds` names the tools of which a call that may not pass loses its arguments
+    For agents there are three more. `withholds` names the tools of which a call that may not pass loses its arguments
     and stays, so that the agent can go on; a call of any other tool stops the answer. `report` is told what was
-    decided.
+    decided. `known` messages of the prompt were judged before.
     """
 
     guard: Guard
@@ -62,6 +62,7 @@ class Screens:
     fallback: Any = None
     withholds: frozenset[str] = frozenset()
     report: Report | None = field(default=None, compare=False)
+    known: Container[BaseMessage] = field(default=(), compare=False)
 
     @property
     def _key(self) -> tuple[object, ...]:
@@ -122,7 +123,8 @@ class Answer:
     def __post_init__(self) -> None:
         self.messages = self.given = self.asked
         if self.screens.prompt != "off":
-            self._prompt = read(self.asked, Scope(policy=self.screens.policy, point=Point.PROMPT))
+            scope = Scope(policy=self.screens.policy, point=Point.PROMPT)
+            self._prompt = read_conversation(self.asked, scope, self.screens.known)
         self.gate = Gate(
             self.screens.policy,
             reserve=self.screens.buffer_tokens if self.screens.on_block == "regenerate" else 0,

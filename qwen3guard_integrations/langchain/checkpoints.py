@@ -59,7 +59,7 @@ def guard_checkpointer(
     if not isinstance(checkpointer, BaseCheckpointSaver):
         raise GuardConfigurationError(f"guard_checkpointer takes a checkpointer, not {type(checkpointer).__name__}")
     guarded = copy.copy(checkpointer)
-    base: type[BaseCheckpointSaver[Any]] = type(checkpointer)
+    base: Any = type(checkpointer)
     guarded.__class__ = _guarded_class(base)
     setattr(guarded, _SCREEN, _Screen(Screener.of(guard, policy), messages_key))
     return guarded

@@ -113,7 +113,7 @@ def screened(
     if not fresh:
         return Screened(list(messages))
     scope = Scope(policy=policy, point=Point.PROMPT)
-    readings = read_messages(messages, scope, lambda message: id(message) not in fresh)
+    readings = read_messages(messages, scope, _Except(fresh))
     items = [item for reading in readings for item in reading.items]
     if not items:
         return Screened(list(messages))
@@ -132,6 +132,16 @@ def screened(
     known.add(new for new, undecided in zip(after, open_, strict=True) if new is not None and not undecided)
     changed = [*map(id, after)] != [*map(id, messages)]
     return Screened(after, changes, changed, stopping(decisions), known.add(passed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Except:
+    """All messages but these objects."""
+
+    fresh: set[int]
+
+    def __contains__(self, message: object) -> bool:
+        return id(message) not in self.fresh
 
 
 def _reviewed(

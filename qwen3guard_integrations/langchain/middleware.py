@@ -295,7 +295,8 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             guard=self.screener.guard,
             policy=self.policy,
             on_block=self._on_block,
-            prompt="off",
+            prompt="before",  # what an inner middleware has added for the model alone
+            known=self._known,
             fallback=self._fallback,
             withholds=frozenset() if self.exit_behavior == "error" else names,
             report=self.screener.report,

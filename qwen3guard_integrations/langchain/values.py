@@ -12,7 +12,7 @@ import datetime
 import decimal
 import enum
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -230,9 +230,7 @@ def _reduced(message: BaseMessage, decisions: Sequence[Decision], policy: Policy
     return without(message, decisions, {decision.point: policy.redacted(decision) for decision in failed})
 
 
-def read_messages(
-    messages: Sequence[BaseMessage], scope: Scope, known: Callable[[BaseMessage], bool] = lambda message: False
-) -> list[Reading]:
+def read_messages(messages: Sequence[BaseMessage], scope: Scope, known: Container[BaseMessage] = ()) -> list[Reading]:
     """Readings of a conversation: every turn is judged, the last one with all that came before; not those `known`.
 
     Earlier turns get as context no more than the user's turn before an answer, so that a long history costs in
@@ -240,7 +238,7 @@ def read_messages(
     """
     readings = []
     for place, message in enumerate(messages):
-        if known(message):
+        if message in known:
             readings.append(_nothing(message))
         else:
             context = _context_at(place, messages, scope.context)
@@ -330,9 +328,16 @@ def _message_dict(original: dict[str, Any], read_as: BaseMessage, released: Base
     return message
 
 
-def _read_message_list(original: Any, messages: Sequence[BaseMessage], scope: Scope) -> Reading:
+def read_conversation(messages: Sequence[BaseMessage], scope: Scope, known: Container[BaseMessage]) -> Reading:
+    """The reading of a list of messages of which the `known` ones are not judged."""
+    return _read_message_list(messages, messages, scope, known)
+
+
+def _read_message_list(
+    original: Any, messages: Sequence[BaseMessage], scope: Scope, known: Container[BaseMessage] = ()
+) -> Reading:
     """A list of messages. After a block it ends with the refusal, and holds none of the stopped messages."""
-    readings = read_messages(messages, scope)
+    readings = read_messages(messages, scope, known)
 
     def release(decisions: Sequence[Decision]) -> Any:
         if _all_pass(decisions):
