@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
-from typing import Any, ClassVar, Literal, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -15,7 +15,7 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, field_validator
 
 from ..core.conversation import Conversation, Turn
-from ..core.decision import Decision
+from ..core.decision import Action, Decision
 from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.points import Point
 from ..core.policy import Policy
@@ -23,7 +23,7 @@ from ..core.screening import Item
 from ..guards.protocol import Guard
 from .reporting import entry
 from .screener import Screener
-from .values import DROPPED, read, stopping
+from .values import stopping
 
 R = TypeVar("R", bound=BaseRetriever)
 logger = logging.getLogger(__name__)
@@ -116,11 +116,9 @@ class Qwen3GuardDocumentFilter(BaseDocumentCompressor):
             return document
         if decision.passes:
             return self._annotated(document, decision)
-        if decision.stops:
+        if decision.action is not Action.REDACT:
             return None
-        item = read(document, self.guard.scope(Point.DOCUMENT))
-        released = item.released([decision])
-        return None if released is DROPPED else self._annotated(released, decision)
+        return self._annotated(Document(page_content=self.policy.redacted(decision), id=document.id), decision)
 
     def _annotated(self, document: Document, decision: Decision) -> Document:
         if not self.annotate:
@@ -156,55 +154,44 @@ def guard_retriever(
             hint="behind other runnables put Qwen3GuardRunnable, which knows documents",
         )
     copy = retriever.model_copy()
-    copy.__class__ = _guarded_class(type(retriever))
-    filters = (*getattr(retriever, _FILTERS, ()), Qwen3GuardDocumentFilter(guard, policy, **settings))
-    object.__setattr__(copy, _FILTERS, filters)
+    copy.__class__ = _guarded_class(type(retriever), Qwen3GuardDocumentFilter(guard, policy, **settings))
     return copy
 
 
-_FILTERS = "_qwen3guard_filters"
-
-
-@lru_cache(maxsize=256)
-def _guarded_class(base: type[BaseRetriever]) -> Any:
-    if hasattr(base, "_qwen3guard_base"):
-        return base
+def _guarded_class(base: type[BaseRetriever], screen: Qwen3GuardDocumentFilter) -> Any:
+    """A class that holds the filter itself, since LangChain makes configured copies of a retriever from its class."""
     metaclass: Any = type(base)
     namespace: dict[str, Any] = {
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
-        "__annotations__": {"_qwen3guard_base": ClassVar},
-        "_qwen3guard_base": base,
-        "_get_relevant_documents": _filtered(base),
-        "_aget_relevant_documents": _afiltered(base),
+        "_get_relevant_documents": _filtered(base, screen),
+        "_aget_relevant_documents": _afiltered(base, screen),
     }
     return metaclass(base.__name__, (base,), namespace)
 
 
-def _filtered(base: type[BaseRetriever]) -> Any:
-    @functools.wraps(base._get_relevant_documents)  # LangChain reads the signature
+# LangChain reads the signature of the method that is wrapped, and nothing else of it is taken over.
+_wraps = partial(functools.wraps, assigned=())
+
+
+def _filtered(base: type[BaseRetriever], screen: Qwen3GuardDocumentFilter) -> Any:
+    @_wraps(base._get_relevant_documents)
     def _get_relevant_documents(self: Any, query: str, **kwargs: Any) -> list[Document]:
-        documents: Sequence[Document] = base._get_relevant_documents(self, query, **kwargs)
-        for screen in getattr(self, _FILTERS):
-            documents = screen.compress_documents(documents, query)
-        return list(documents)
+        return list(screen.compress_documents(base._get_relevant_documents(self, query, **kwargs), query))
 
     return _get_relevant_documents
 
 
-def _afiltered(base: type[BaseRetriever]) -> Any:
-    @functools.wraps(base._aget_relevant_documents)
+def _afiltered(base: type[BaseRetriever], screen: Qwen3GuardDocumentFilter) -> Any:
+    @_wraps(base._aget_relevant_documents)
     async def _aget_relevant_documents(self: Any, query: str, **kwargs: Any) -> list[Document]:
-        documents: Sequence[Document]
         if base._aget_relevant_documents.__qualname__.startswith("BaseRetriever."):  # would call the filtered one
             if manager := kwargs.get("run_manager"):
                 kwargs["run_manager"] = manager.get_sync()
             documents = await run_in_executor(None, partial(base._get_relevant_documents, self, query, **kwargs))
         else:
             documents = await base._aget_relevant_documents(self, query, **kwargs)
-        for screen in getattr(self, _FILTERS):
-            documents = await screen.acompress_documents(documents, query)
-        return list(documents)
+        return list(await screen.acompress_documents(documents, query))
 
     return _aget_relevant_documents

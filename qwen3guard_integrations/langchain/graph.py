@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
+from uuid import uuid4
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.graph import END
 from langgraph.types import Command
 
-from ..core.decision import Decision
+from ..core.decision import Action, Decision
 from ..core.errors import GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.protocol import Guard
-from .agent_tools import messages_in
 from .history import screened
-from .messages import refusal_message
+from .messages import refusal_message, said_only
 from .screener import Screener
-from .values import Scope, read, stopping
+from .values import DROPPED, read, stopping
 
 NodeFlow = Generator[Sequence[Item], list[Decision], Command[Any]]
 
@@ -58,25 +58,64 @@ class GuardNode(Runnable[Any, Command[Any]]):
         return self._messages(state) if self._input_key is None else self._entry(state, self._input_key)
 
     def _messages(self, state: Any) -> NodeFlow:
-        seen = yield from screened(messages_in(state, self._messages_key), self.screener.policy, self._known)
+        messages = _messages_in(state, self._messages_key)
+        if any(message.id is None for message in messages):
+            raise GuardConfigurationError(
+                f"the messages in {self._messages_key!r} have no ids: what may not pass could not be taken out",
+                hint="annotate this entry of the state with LangGraph's add_messages",
+            )
+        seen = yield from screened(messages, self.screener.policy, self._known)
         changes = list(seen.changes)
         if seen.stopped is not None:
-            changes.append(self._refusal(seen.stopped))
+            closing = [*_without_open_calls(seen.messages), self._refusal(seen.stopped)]
+            self._known.add(closing)
+            changes += closing
         update = {self._messages_key: changes} if changes else {}
         return Command(update=update, goto=self._then if seen.stopped is None else self._blocked)
 
     def _entry(self, state: Any, key: str) -> NodeFlow:
-        value = state[key] if isinstance(state, Mapping) else getattr(state, key)
-        reading = read(value, Scope(policy=self.screener.policy, point=self._point))
+        value = _entry_of(state, key)
+        reading = read(value, self.screener.scope(self._point))
         decisions = yield list(reading.items)
         released = reading.released(decisions)
+        if released is DROPPED:  # dropping all there is leaves nothing to go on with
+            decisions = [decision.model_copy(update={"action": Action.BLOCK}) for decision in decisions]
+            released = reading.released(decisions)
         update = {} if released is value else {key: released}
         return Command(update=update, goto=self._then if stopping(decisions) is None else self._blocked)
 
     def _refusal(self, decision: Decision) -> AIMessage:
-        message = refusal_message(self.screener.policy.refused(decision), decision, like=None)
-        self._known.add([message])
-        return message
+        refusal = refusal_message(self.screener.policy.refused(decision), decision, like=None)
+        return refusal.model_copy(update={"id": str(uuid4())})
+
+
+def _entry_of(state: Any, key: str) -> Any:
+    """An entry of a graph's state: of a dictionary or an object.
+
+    Raises:
+        KeyError: There is none of that name. A misspelt name lets nothing pass.
+    """
+    try:
+        return state[key] if isinstance(state, Mapping) else getattr(state, key)
+    except (KeyError, AttributeError):
+        raise KeyError(f"the state has no entry {key!r}, which is to be screened") from None
+
+
+def _messages_in(state: Any, key: str) -> Sequence[BaseMessage]:
+    return state if isinstance(state, list) else _entry_of(state, key) or ()
+
+
+def _without_open_calls(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """What takes the place of messages with calls that nobody answers any more: providers refuse such a history."""
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    changes: list[BaseMessage] = []
+    for message in messages:
+        if not isinstance(message, AIMessage) or {call["id"] for call in message.tool_calls} <= answered:
+            continue
+        calls = [call for call in message.tool_calls if call["id"] in answered]
+        closed = message.model_copy(update={**said_only(message), "tool_calls": calls, "invalid_tool_calls": []})
+        changes.append(closed if calls or closed.content else RemoveMessage(id=str(message.id)))
+    return changes
 
 
 @lru_cache(maxsize=256)
@@ -104,9 +143,9 @@ def guard_node(
 
     It judges every message of the state that it has not judged before, all with one question to the guard, and sends
     the graph on by a `Command`. It owns its outgoing edges, which are drawn right: add none to it, since LangGraph
-    would follow a static edge as well, also after a block. Message that do not pass are replaced in the state, in their
-    place; after a block the state ends with the refusal. Where the policy says "review", the graph is interrupted until
-    a person has decided, as with `HumanInTheLoopMiddleware`.
+    would follow a static edge as well, also after a block. Messages that do not pass are replaced in the state, in
+    their place; after a block the state ends with the refusal, and no tool call is left without an answer. Where the
+    policy says "review", the graph is interrupted until a person has decided, as with `HumanInTheLoopMiddleware`.
 
     Args:
         guard: Who judges: a guard, or what `load_guard` takes.
@@ -115,13 +154,15 @@ def guard_node(
         blocked: The node that comes after a block.
         messages_key: Where the state holds its messages (with LangGraph's `add_messages`).
         input_key: Screen this entry of the state instead, a text, a document or a list of these; after a block it holds
-            the refusal.
+            the refusal. Nobody is asked about it: "review" blocks, and so does "drop" where nothing would be left.
         point: Of the texts in `input_key`.
 
     Raises:
         GuardConfigurationError: `guard` is no guard, or both edges are the same.
 
-    When the graph runs: `GuardError` when the guard gives no verdict, unless `Policy.on_guard_error` says otherwise.
+    When the graph runs: `GuardError` when the guard gives no verdict, unless `Policy.on_guard_error` says otherwise;
+    `KeyError` when the state has no such entry; `GuardConfigurationError` when its messages have no ids, without which
+    they cannot be replaced.
     """
     if then == blocked:
         raise GuardConfigurationError("then and blocked are the same node: nothing would be stopped")
@@ -148,13 +189,14 @@ def guard_edge(
         unsafe: The node for any other.
         messages_key: Where the state holds its messages.
 
-    When the graph runs: `GuardError` when the guard gives no verdict, unless `Policy.on_guard_error` says otherwise.
+    When the graph runs: `GuardError` when the guard gives no verdict, unless `Policy.on_guard_error` says otherwise;
+    `KeyError` when the state has no such entry.
     """
     screener = Screener.of(guard, policy)
     scope = screener.scope(Point.PROMPT)
 
     def items(state: Any) -> Sequence[Item]:
-        return read(list(messages_in(state, messages_key)), scope).items
+        return read(list(_messages_in(state, messages_key)), scope).items
 
     def way(decisions: Sequence[Decision]) -> str:
         return safe if all(decision.passes for decision in decisions) else unsafe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from pydantic import ValidationError
 
@@ -83,6 +84,13 @@ async def test_what_is_redacted_goes_on_without_what_repeats_it(lane: Lane) -> N
     assert found[1] == Document("[removed: Violent]", id="2")
 
 
+async def test_a_document_with_nothing_but_metadata_is_no_exception(lane: Lane) -> None:
+    documents = [Document("", metadata={"title": CANARY})]
+    for action, left in {"drop": [], "redact": [Document("[removed: Violent]")]}.items():
+        screen = Qwen3GuardDocumentFilter(guard(), {"unsafe": action}, metadata_keys=("title",))
+        assert await lane(screen, "compress_documents", documents, "q") == left
+
+
 async def test_documents_are_annotated_on_copies(lane: Lane) -> None:
     found = await lane(Qwen3GuardDocumentFilter(guard(), "loose", annotate=True), "compress_documents", DOCUMENTS, "q")
     assert [document.metadata.get("qwen3guard", {}).get("severity") for document in found] == [
@@ -152,9 +160,18 @@ async def test_arguments_of_a_retriever_survive(lane: Lane) -> None:
     assert [document.id for document in await lane(guarded, "invoke", "q", k=4)] == ["1", "4"]
 
 
-async def test_two_guards_both_judge(lane: Lane) -> None:
+async def test_configured_and_deep_copies_stay_guarded(lane: Lane) -> None:
+    guarded = guard_retriever(First(documents=DOCUMENTS), guard())
+    configurable = guarded.configurable_fields(k=ConfigurableField("k"))
+    found = await lane(configurable, "invoke", "q", {"configurable": {"k": 4}})
+    assert [document.id for document in found] == ["1", "4"]
+    assert [document.id for document in await lane(copy.deepcopy(guarded), "invoke", "q")] == ["1"]
+
+
+@pytest.mark.parametrize("kind", [Shelf, AsyncShelf])
+async def test_two_guards_both_judge(kind: Any, lane: Lane) -> None:
     first, second = guard(), FakeGuard({"five": VIOLENT})
-    guarded = guard_retriever(guard_retriever(Shelf(documents=DOCUMENTS), first), second)
+    guarded = guard_retriever(guard_retriever(kind(documents=DOCUMENTS), first), second)
     assert [document.id for document in await lane(guarded, "invoke", "q")] == ["1", "4"]
     assert asked(second) == ["one", "five"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+import operator
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -17,7 +18,7 @@ from qwen3guard_integrations.testing import FakeGuard
 
 from ..conftest import Lane
 from .agents import THREAD, ScriptedModel, asking, calls
-from .helpers import REFUSAL, VIOLENT
+from .helpers import REFUSAL, VIOLENT, asked
 
 CANARY = "canary7f3a"
 REMOVED = "[removed: Violent]"
@@ -46,11 +47,7 @@ async def test_a_safe_state_goes_on_and_is_judged_once(lane: Lane) -> None:
     await lane(made, "invoke", asking("one"), THREAD)
     result = await lane(made, "invoke", asking("two"), THREAD)
     assert [message.text for message in result["messages"]] == ["one", "answer to 1", "two", "answer to 3"]
-    assert [conversation.judged.content for call in judge.calls for conversation in call] == [
-        "one",
-        "answer to 1",
-        "two",
-    ]
+    assert asked(judge) == ["one", "answer to 1", "two"]
 
 
 @pytest.mark.parametrize("mode", ["values", "updates", "messages"])
@@ -72,6 +69,56 @@ async def test_a_tool_call_keeps_its_answer(lane: Lane) -> None:
     assert CANARY not in repr(result)
 
 
+@pytest.mark.parametrize(
+    ("messages", "left"),
+    [
+        ([HumanMessage("q"), calls("x", text=f"a {CANARY}")], ["q", REMOVED, REFUSAL]),
+        ([HumanMessage("q"), calls("x", CANARY, text="")], ["q", REMOVED, REFUSAL]),
+        ([HumanMessage(CANARY), calls("x", text="")], [REMOVED, REFUSAL]),
+        ([HumanMessage("q"), calls("x"), ToolMessage("y", tool_call_id="c0"), HumanMessage(CANARY)], None),
+    ],
+    ids=["its text", "another call", "another message", "answered"],
+)
+async def test_no_tool_call_is_left_open_after_a_block(messages: Any, left: Any, lane: Lane) -> None:
+    made = graph(guard_node(guard(), then="model"))
+    after = (await lane(made, "invoke", {"messages": messages}, THREAD))["messages"]
+    if left is None:
+        assert after[1].tool_calls == messages[1].tool_calls
+    else:
+        assert [message.text for message in after] == left
+        assert not any(message.tool_calls for message in after if isinstance(message, AIMessage))
+
+
+async def test_what_the_guard_put_in_its_place_is_not_judged(lane: Lane) -> None:
+    judge = guard()
+    made = graph(guard_node(judge, then="model"))
+    await lane(made, "invoke", asking(CANARY), THREAD)
+    await lane(made, "invoke", asking("and now?"), THREAD)
+    assert asked(judge) == [CANARY, "and now?"]
+
+
+async def test_messages_that_could_not_be_replaced_are_refused(lane: Lane) -> None:
+    class State(TypedDict):
+        messages: Annotated[list[Any], operator.add]
+
+    made = StateGraph(State)
+    made.add_node("guard", guard_node(guard(), {"unsafe": "redact"}, then="model"))
+    made.add_node("model", lambda state: answers(state))
+    made.add_edge(START, "guard")
+    with pytest.raises(GuardConfigurationError, match="add_messages"):
+        await lane(made.compile(), "invoke", asking(CANARY))
+
+
+@pytest.mark.parametrize("setting", ["messages_key", "input_key"])
+async def test_a_misspelt_entry_lets_nothing_pass(setting: str, lane: Lane) -> None:
+    settings: Any = {setting: "mesages"}
+    with pytest.raises(KeyError, match="mesages"):
+        await lane(graph(guard_node(guard(), then="model", **settings)), "invoke", asking(CANARY), THREAD)
+    if setting == "messages_key":
+        with pytest.raises(KeyError, match="mesages"):
+            await lane(guard_edge(guard(), safe="model", **settings), "invoke", asking(CANARY))
+
+
 async def test_what_is_redacted_goes_on(lane: Lane) -> None:
     made = graph(guard_node(guard(), {"unsafe": "redact"}, then="model"))
     result = await lane(made, "invoke", asking(CANARY), THREAD)
@@ -83,12 +130,13 @@ def test_the_drawing_has_its_two_edges() -> None:
     assert {edge.target for edge in drawn.edges if edge.source == "guard"} == {"model", "__end__"}
 
 
-async def test_an_entry_that_is_no_message(lane: Lane) -> None:
+@pytest.mark.parametrize("action", ["block", "drop", "review"])
+async def test_an_entry_that_is_no_message(action: str, lane: Lane) -> None:
     class State(TypedDict):
         question: str
 
     made = StateGraph(State)
-    made.add_node("guard", guard_node(guard(), then="model", input_key="question"))
+    made.add_node("guard", guard_node(guard(), {"unsafe": action}, then="model", input_key="question"))
     made.add_node("model", lambda state: {"question": state["question"].upper()})
     made.add_edge(START, "guard")
     made.add_edge("model", END)
@@ -106,6 +154,29 @@ async def test_a_person_decides_once(lane: Lane) -> None:
     assert [message.text for message in result["messages"]] == [CANARY, "answer to 1"]
     assert len(judge.calls) == 1
     assert "__interrupt__" not in await lane(made, "invoke", asking("more"), THREAD)
+
+
+EDIT = {"type": "edit", "edited_action": {"name": "prompt", "args": {"text": "a loaf"}}}
+
+
+@pytest.mark.parametrize(
+    ("decision", "texts"),
+    [(EDIT, ["a loaf", "answer to 1"]), ({"type": "reject"}, [REMOVED, REFUSAL])],
+    ids=["edit", "reject"],
+)
+async def test_what_a_person_does_not_approve_is_gone(decision: Any, texts: list[str], lane: Lane) -> None:
+    made = graph(guard_node(guard(), {"points": {"prompt": "review"}}, then="model"))
+    await lane(made, "invoke", asking(CANARY), THREAD)
+    result = await lane(made, "invoke", Command(resume={"decisions": [decision]}), THREAD)
+    assert [message.text for message in result["messages"]] == texts
+    assert CANARY not in repr(made.get_state(THREAD))
+
+
+async def test_an_answer_that_is_no_decision_lets_nothing_pass(lane: Lane) -> None:
+    made = graph(guard_node(guard(), {"points": {"prompt": "review"}}, then="model"))
+    await lane(made, "invoke", asking(CANARY), THREAD)
+    with pytest.raises(GuardConfigurationError, match="without 1 decisions"):
+        await lane(made, "invoke", Command(resume="yes"), THREAD)
 
 
 async def test_the_edge_only_looks(lane: Lane) -> None:
@@ -156,8 +227,8 @@ async def test_the_functional_api(lane: Lane) -> None:
 
         @entrypoint(checkpointer=InMemorySaver())
         async def flow(text: str) -> Any:
-            asked = await screen.ainvoke(text)
-            return asked, await aanswer(asked)
+            question = await screen.ainvoke(text)
+            return question, await aanswer(question)
 
         result = await flow.ainvoke("x", THREAD)
     else:
@@ -168,8 +239,8 @@ async def test_the_functional_api(lane: Lane) -> None:
 
         @entrypoint(checkpointer=InMemorySaver())
         def flow(text: str) -> Any:
-            asked = screen.invoke(text)
-            return asked, answer(asked).result()
+            question = screen.invoke(text)
+            return question, answer(question).result()
 
         result = flow.invoke("x", THREAD)
     assert result == ("x", REFUSAL)
