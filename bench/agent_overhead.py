@@ -22,10 +22,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 
+from bench.runnable_overhead import REPLY, NoOpGuard
 from qwen3guard_integrations.langchain import Qwen3GuardMiddleware
 from qwen3guard_integrations.testing import FakeGuard
-
-from bench.runnable_overhead import REPLY, NoOpGuard
 
 BARS = {"no tool": 0.7, "one tool": 1.3}  # milliseconds of CPU more than the agent without the middleware
 STEP_BAR, TURN_BAR = 80.0, 150.0  # milliseconds that the eight results, and the whole turn, may take longer
@@ -99,7 +98,7 @@ def waited(lane: str, rounds: int) -> tuple[float, float]:
         guard = FakeGuard(delay=DELAY)
         took = milliseconds(agent(8, Qwen3GuardMiddleware(guard)), lane, 1, clock=time.perf_counter)
         turns.append((took - bare, len(guard.calls)))
-    turn, questions = min(turns)
+    turn, _ = min(turns)
     others = 3  # the prompt, the answer with the calls, and the last answer are judged one after another
     return turn - 1000 * DELAY * others, turn
 

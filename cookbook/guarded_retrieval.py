@@ -39,7 +39,7 @@ def main() -> None:
     chain = screen.wrap({"context": context, "question": RunnablePassthrough()} | prompt | model | StrOutputParser())
 
     print("answer:", chain.invoke("When does the library open?"))
-    print("answer:", chain.invoke("How do I hack into the library's computers?"))
+    print("answer:", chain.invoke("How do I hack into my neighbor's bank account?"))
 
 
 if __name__ == "__main__":

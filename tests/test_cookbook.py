@@ -21,6 +21,19 @@ SAYS = {
         "tried again: Then let the dough rest for an hour.",
         "handed over: Let us keep to the dough.",
     ],
+    "support_agent": [
+        "ai: It arrives on Tuesday.",
+        "tool: [removed: Jailbreak]",
+        "blocked:  {'tool_output': 1, 'prompt': 1}",
+    ],
+    "research_agent": ["opens at nine in the morning. | On Sundays", "answer: It opens at nine, except on Sundays."],
+    "human_review": ["to review: search", "edit: Three novels and a museum. Done.", "reject: Not here."],
+    "deep_agent": ["deepagents"],
+    "guarded_graph": [
+        "verdict: block at prompt (Unsafe)",
+        "answer:  Flour, water, salt and time.",
+        "stored:  ['[removed: Non-violent Illegal Acts]'",
+    ],
     "callback_handler": [
         "answered: Flour, water, salt and time.",
         "block at response (Unsafe",

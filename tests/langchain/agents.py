@@ -54,9 +54,9 @@ class ScriptedModel(BaseChatModel):
 def _chunks_of(answer: AIMessage) -> Iterator[AIMessageChunk]:
     if reasoning := answer.additional_kwargs.get("reasoning_content"):
         for word in re.findall(r"\S+\s*", reasoning):
-            yield AIMessageChunk("", additional_kwargs={"reasoning_content": word})
+            yield AIMessageChunk(content="", additional_kwargs={"reasoning_content": word})
     for word in re.findall(r"\S+\s*", str(answer.text)):
-        yield AIMessageChunk(word)
+        yield AIMessageChunk(content=word)
     for index, call in enumerate(answer.tool_calls, 1):
         args = json.dumps(call["args"])
         for place in range(0, len(args), 8):
@@ -67,9 +67,11 @@ def _chunks_of(answer: AIMessage) -> Iterator[AIMessageChunk]:
                 "id": call["id"] if first else None,
                 "index": index,
             }
-            yield AIMessageChunk("", tool_call_chunks=[{**piece, "type": "tool_call_chunk"}])
+            yield AIMessageChunk(content="", tool_call_chunks=[{**piece, "type": "tool_call_chunk"}])
     usage = answer.usage_metadata
-    yield AIMessageChunk("", usage_metadata=usage, response_metadata=answer.response_metadata, chunk_position="last")
+    yield AIMessageChunk(
+        content="", usage_metadata=usage, response_metadata=answer.response_metadata, chunk_position="last"
+    )
 
 
 def calls(*queries: str, text: str = "I will look. ", name: str = "search", **settings: Any) -> AIMessage:

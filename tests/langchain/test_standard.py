@@ -33,11 +33,11 @@ class Polite(BaseChatModel):
         return "polite"
 
     def _chunks(self) -> list[AIMessageChunk]:
-        chunks = [AIMessageChunk(word) for word in ("Hello ", "there, ", "good ", "friend.")]
+        chunks = [AIMessageChunk(content=word) for word in ("Hello ", "there, ", "good ", "friend.")]
         return [
             *chunks,
             AIMessageChunk(
-                "", usage_metadata=USAGE, response_metadata={"model_name": self.model}, chunk_position="last"
+                content="", usage_metadata=USAGE, response_metadata={"model_name": self.model}, chunk_position="last"
             ),
         ]
 
