@@ -32,7 +32,7 @@ SAYS = {
     "guarded_graph": [
         "verdict: block at prompt (Unsafe)",
         "answer:  Flour, water, salt and time.",
-        "stored:  ['[removed: Non-violent Illegal Acts]'",
+        "stored:  ['[removed: ",
     ],
     "callback_handler": [
         "answered: Flour, water, salt and time.",

@@ -352,7 +352,8 @@ async def test_a_decided_call_is_not_asked_about_again(kind: str, lane: Lane) ->
 async def test_a_wrong_answer_to_a_review_is_refused(lane: Lane) -> None:
     made, _ = agent([answered()], guarding(policy={"points": {"prompt": "review"}})[0])
     await lane(made, "invoke", asking(CANARY), THREAD)
-    for answer in ("yes", {"decisions": []}, {"decisions": [{"type": "respond"}]}):
+    wrong: list[Any] = ["yes", {"decisions": []}, {"decisions": [{"type": "respond"}]}]
+    for answer in wrong:
         with pytest.raises(GuardConfigurationError, match="decision"):
             await lane(made, "invoke", Command(resume=answer), THREAD)
 
