@@ -7,6 +7,7 @@ import importlib
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ PACKAGE: Final = "qwen3guard_integrations"
 ROOT: Final = Path(__file__).parents[1]
 SOURCE: Final = ROOT / PACKAGE
 
+NEWER: Final = ["Qwen3GuardDecisionModel"] if find_spec("langchain_core.decisions") else []
 PUBLIC: Final = {
     PACKAGE: [
         "Action",
@@ -43,11 +45,20 @@ PUBLIC: Final = {
     ],
     f"{PACKAGE}.langchain": [
         "AsyncQwen3GuardCallbackHandler",
+        "GuardNode",
         "GuardedChain",
         "Qwen3GuardCallbackHandler",
+        *NEWER,
+        "Qwen3GuardDocumentFilter",
+        "Qwen3GuardMiddleware",
         "Qwen3GuardRunnable",
         "Qwen3GuardWarning",
+        "guard_checkpointer",
+        "guard_edge",
         "guard_model",
+        "guard_node",
+        "guard_retriever",
+        "guard_tool",
     ],
 }
 

@@ -46,6 +46,10 @@ class CachedGuard(CheckOne):
         self._verdicts: OrderedDict[bytes, Verdict] = OrderedDict()
         self._lock = Lock()
 
+    def __deepcopy__(self, memo: object) -> CachedGuard:
+        """Itself: guards are shared, not copied."""
+        return self
+
     def check_many(self, conversations: Sequence[Conversation], /) -> list[Verdict]:
         """Judge the last turn of each conversation that is not known; the guard is asked at most once."""
         digests, known, missing = self._sorted(conversations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING
 
 try:
@@ -16,6 +17,7 @@ from .._lazy import lazy
 if TYPE_CHECKING:
     from .callbacks import AsyncQwen3GuardCallbackHandler, Qwen3GuardCallbackHandler, Qwen3GuardWarning
     from .checkpoints import guard_checkpointer
+    from .decisions import Qwen3GuardDecisionModel as Qwen3GuardDecisionModel
     from .documents import Qwen3GuardDocumentFilter, guard_retriever
     from .graph import GuardNode, guard_edge, guard_node
     from .middleware import Qwen3GuardMiddleware
@@ -41,6 +43,9 @@ __all__ = [
     "guard_tool",
 ]
 
+if _find_spec("langchain_core.decisions"):  # langchain-core 1.8; without it the name says what is needed
+    __all__ = sorted([*__all__, "Qwen3GuardDecisionModel"])
+
 __getattr__, __dir__ = lazy(
     __name__,
     {
@@ -48,6 +53,7 @@ __getattr__, __dir__ = lazy(
         "GuardNode": "graph",
         "GuardedChain": "wrapped",
         "Qwen3GuardCallbackHandler": "callbacks",
+        "Qwen3GuardDecisionModel": "decisions",
         "Qwen3GuardDocumentFilter": "documents",
         "Qwen3GuardMiddleware": "middleware",
         "Qwen3GuardRunnable": "runnable",
