@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 
+from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
+from langchain_core.tools.base import _get_runnable_config_param, get_all_basemodel_annotations
 
 from ..core.decision import Decision
 from ..core.errors import BlockedError, GuardConfigurationError
@@ -66,7 +68,8 @@ def guard_tool(
             "error" where the tool was called with a tool call. "raise": a `BlockedError`.
 
     Returns:
-        The copy, or a list of copies for several tools.
+        The copy, or a list of copies for several tools. A tool that the same guard guards already, with equal settings,
+        comes back as it is.
 
     Raises:
         GuardConfigurationError: `tool` is no tool, or `on_block` is unknown.
@@ -88,7 +91,8 @@ def _guarded(tool: T, screener: Screener, *, raises: bool) -> T:
         raise GuardConfigurationError(
             f"guard_tool takes tools, not {type(tool).__name__}", hint="make one of a function with @tool"
         )
-    return screened_tool(tool, _ToolScreen(screener, tool, raises))
+    screen = _ToolScreen(screener, tool, raises)
+    return tool if any(map(screen.repeats, vars(tool).values())) else screened_tool(tool, screen)
 
 
 class _ToolScreen:
@@ -99,8 +103,15 @@ class _ToolScreen:
         self._name = tool.name
         self._paired = tool.response_format == "content_and_artifact"
         self._raises = raises
-        schema: Any = tool.tool_call_schema
-        self._arguments = frozenset(schema.get("properties", {}) if isinstance(schema, dict) else schema.model_fields)
+        self._injected = _injected(tool)
+
+    def repeats(self, other: object) -> bool:
+        """Whether a tool that goes through `other` would be judged twice here, to the same end."""
+        return (
+            isinstance(other, _ToolScreen)
+            and other._screener.guard.guard is self._screener.guard.guard
+            and (other._screener.policy, other._raises) == (self._screener.policy, self._raises)
+        )
 
     def before(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> Any:
         """The message that the call is withheld, if it is."""
@@ -125,8 +136,11 @@ class _ToolScreen:
         if args:
             written: dict[str, Any] = {"input": args[0] if len(args) == 1 else list(args)}
         else:
-            written = {key: value for key, value in kwargs.items() if key in self._arguments}
+            written = {key: value for key, value in kwargs.items() if not self._is_injected(key, value)}
         return read_call(self._name, written, self._screener.scope(Point.TOOL_CALL))
+
+    def _is_injected(self, key: str, value: object) -> bool:
+        return key in self._injected or isinstance(value, BaseRunManager)
 
     def _instead(self, decisions: Sequence[Decision]) -> Any:
         failed = self._failed(decisions)
@@ -160,3 +174,16 @@ class _ToolScreen:
 
     def _content_of(self, output: Any) -> Any:
         return output[0] if self._paired and isinstance(output, tuple) and len(output) == 2 else output
+
+
+def _injected(tool: BaseTool) -> frozenset[str]:
+    """The arguments that the model cannot see. Others than these are its own, also those that no schema names."""
+    configs = filter(None, map(_get_runnable_config_param, (tool._run, tool._arun)))
+    hidden = (
+        () if isinstance(tool.args_schema, dict) else _fields(tool.get_input_schema()) - _fields(tool.tool_call_schema)
+    )
+    return frozenset((*configs, *tool._injected_args_keys, *hidden))
+
+
+def _fields(schema: Any) -> set[str]:
+    return set(get_all_basemodel_annotations(schema))
