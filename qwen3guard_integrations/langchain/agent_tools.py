@@ -22,7 +22,7 @@ from ..core.screening import Item
 from .gathering import Gathering, Place
 from .history import Known, Screened
 from .messages import turn_of
-from .reporting import entry
+from .reporting import decision_in, entry
 from .review import Reviewed, ask_person
 from .screened_tool import screened_tool
 from .screener import Screener
@@ -134,6 +134,8 @@ class ToolScreening:
         written = messages[place] if place is not None else None
         if place is None or not isinstance(written, AIMessage) or not (asked := calls_for_review(written)):
             return Screened(list(messages))
+        if written not in self._known:  # its marks are somebody else's
+            return Screened(list(messages))
         answers = {message.tool_call_id: message for message in messages[place:] if isinstance(message, ToolMessage)}
         if not all(call["id"] in answers for call, _ in asked):
             return Screened(list(messages))
@@ -182,7 +184,7 @@ class ToolScreening:
     def stopping(message: BaseMessage) -> Decision | None:
         """The decision that blocked the result which this message stands for."""
         said = message.response_metadata.get("qwen3guard")
-        decision = Decision.model_validate(said) if said else None
+        decision = decision_in(said)
         return decision if decision is not None and decision.stops else None
 
 

@@ -18,7 +18,7 @@ from ..core.policy import Policy
 from ..core.screening import screening
 from ..core.verdict import Verdict
 from ..guards.protocol import Guard
-from .history import screened
+from .history import in_thread, screened
 from .screener import Screener
 
 S = TypeVar("S", bound=BaseCheckpointSaver[Any])
@@ -73,25 +73,33 @@ def _guarded_class(base: type[BaseCheckpointSaver[Any]]) -> Any:
         self: Any, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new: ChannelVersions
     ) -> RunnableConfig:
         screen: _Screen = getattr(self, _SCREEN)
-        return base.put(self, config, run(screen.checkpoint(checkpoint), screen.judge), metadata, new)
+        with in_thread(config):
+            checkpoint = run(screen.checkpoint(checkpoint), screen.judge)
+        return base.put(self, config, checkpoint, metadata, new)
 
     async def aput(
         self: Any, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new: ChannelVersions
     ) -> RunnableConfig:
         screen: _Screen = getattr(self, _SCREEN)
-        return await base.aput(self, config, await arun(screen.checkpoint(checkpoint), screen.ajudge), metadata, new)
+        with in_thread(config):
+            checkpoint = await arun(screen.checkpoint(checkpoint), screen.ajudge)
+        return await base.aput(self, config, checkpoint, metadata, new)
 
     def put_writes(
         self: Any, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         screen: _Screen = getattr(self, _SCREEN)
-        base.put_writes(self, config, run(screen.writes(writes), screen.judge), task_id, task_path)
+        with in_thread(config):
+            writes = run(screen.writes(writes), screen.judge)
+        base.put_writes(self, config, writes, task_id, task_path)
 
     async def aput_writes(
         self: Any, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         screen: _Screen = getattr(self, _SCREEN)
-        await base.aput_writes(self, config, await arun(screen.writes(writes), screen.ajudge), task_id, task_path)
+        with in_thread(config):
+            writes = await arun(screen.writes(writes), screen.ajudge)
+        await base.aput_writes(self, config, writes, task_id, task_path)
 
     methods = {"put": put, "aput": aput, "put_writes": put_writes, "aput_writes": aput_writes}
     return type(base.__name__, (base,), {"__module__": base.__module__, **methods})

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 
 from ..core.decision import Action, Decision
 from ..core.points import Point
@@ -27,7 +31,10 @@ ScreenedFlow = Generator[Sequence[Item], Decisions, "Screened"]
 
 
 class Known:
-    """Messages that may pass: judged before, or made by this package. Digests only, the latest ones."""
+    """Messages that may pass: judged before, or made by this package. Digests only, the latest ones.
+
+    What is known in one thread of a graph is not known in another: an id may be anybody's choice.
+    """
 
     def __init__(self, size: int = _MOST_KNOWN) -> None:
         self._size = size
@@ -62,9 +69,32 @@ def _is_itself(message: BaseMessage) -> bool:
     return message.id is not None or isinstance(message, ToolMessage | SystemMessage)
 
 
+_THREAD: Final[ContextVar[str | None]] = ContextVar("qwen3guard_thread", default=None)
+
+
+@contextmanager
+def in_thread(config: RunnableConfig) -> Iterator[None]:
+    """Inside of the block the thread is that of `config`, and not the one of the run that is under way."""
+    token = _THREAD.set(_thread_of(config))
+    try:
+        yield
+    finally:
+        _THREAD.reset(token)
+
+
+def _thread_of(config: RunnableConfig | None) -> str:
+    return str(((config or {}).get("configurable") or {}).get("thread_id", ""))
+
+
+def _thread() -> str:
+    thread = _THREAD.get()
+    return _thread_of(var_child_runnable_config.get()) if thread is None else thread
+
+
 def _digest(message: BaseMessage) -> str:
     """What stands for a message in its conversation. Tool messages get their id later: the call's stands for it."""
     parts = (
+        _thread(),
         message.type,
         message.tool_call_id if isinstance(message, ToolMessage) else message.id,
         message.name,

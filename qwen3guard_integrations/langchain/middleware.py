@@ -32,6 +32,7 @@ from .messages import refusal_message
 from .model import guarded
 from .reporting import entry
 from .screener import Screener
+from .withheld import calls_for_review
 
 ExitBehavior = Literal["end", "error", "replace"]
 ModelAnswer = ModelResponse[Any] | ExtendedModelResponse[Any]
@@ -258,7 +259,9 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             first = messages.pop(0) if system else None
             request = request.override(system_message=first, messages=messages)
         response: ModelResponse[Any] = yield request.override(model=self._guarded(request))
-        self._known.add(response.result)
+        made = self._known.add(response.result)
+        if any(isinstance(message, AIMessage) and calls_for_review(message) for message in response.result):
+            update["guard_approved"] = [*update.get("guard_approved", ()), *made]  # known when the person has decided
         return _response_and(update, response)
 
     def _instead(self, stopped: Decision, update: dict[str, Any]) -> ModelAnswer:

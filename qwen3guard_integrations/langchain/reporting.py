@@ -14,6 +14,7 @@ from langchain_core.callbacks import BaseCallbackManager, adispatch_custom_event
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.config import get_stream_writer
+from pydantic import ValidationError
 
 from ..core.decision import Decision
 
@@ -43,6 +44,14 @@ def entry(decision: Decision) -> dict[str, Any]:
             data["verdict"]["scores"] = verdict.scores.model_dump()
     data["guard_failed"] = decision.guard_failed
     return data
+
+
+def decision_in(data: Any) -> Decision | None:
+    """The decision that an entry stands for; None for anything else, which somebody else has written."""
+    try:
+        return Decision.model_validate(data)
+    except ValidationError:
+        return None
 
 
 class Report:

@@ -186,7 +186,7 @@ def _read_command(command: Command[Any], scope: Scope) -> Reading:
         state, resume, *arguments = released
         rest = iter(arguments)
         targets = [Send(to.node, next(rest), timeout=to.timeout) if isinstance(to, Send) else to for to in goto]
-        return dataclasses.replace(command, update=state, resume=resume, goto=targets if several else targets[0])
+        return dataclasses.replace(command, update=state, resume=resume, goto=type(goto)(targets) if several else targets[0])
 
     readings = [update, read_output(command.resume, scope), *(read_output(send.arg, scope) for send in sent)]
     return _together(readings, rebuilt, command)

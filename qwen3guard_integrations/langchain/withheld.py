@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, 
 from ..core.decision import Action, Decision
 from ..core.points import Point
 from .messages import is_name, said_only
-from .reporting import entry
+from .reporting import decision_in, entry
 
 Call = Mapping[str, Any]
 
@@ -70,7 +70,7 @@ def mark_of(message: AIMessage | None, call_id: str | None) -> Decision | None:
     for kind in ("withheld", "review"):
         marked = said.get(kind) if isinstance(said, Mapping) else None
         if isinstance(marked, Mapping) and call_id in marked:
-            return Decision.model_validate(marked[call_id])
+            return decision_in(marked[call_id])
     return None
 
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool, Tool, ToolException, tool
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import (
+    BaseTool,
+    InjectedToolArg,
+    InjectedToolCallId,
+    StructuredTool,
+    Tool,
+    ToolException,
+    tool,
+)
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import InjectedState, ToolNode
-from langgraph.types import Command
+from langgraph.prebuilt import InjectedState, ToolNode, ToolRuntime
+from langgraph.types import Command, Send, interrupt
+from pydantic import BaseModel, ConfigDict, Field
 
 from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardUnavailableError
 from qwen3guard_integrations.langchain import Qwen3GuardMiddleware, guard_tool
@@ -151,21 +164,285 @@ async def test_messages_and_commands_that_a_tool_returns_are_judged(lane: Lane) 
     assert untouched.update["note"] == "x"
 
 
-async def test_injected_state_is_not_the_model_s_words(lane: Lane) -> None:
+UPDATES: dict[str, Any] = {
+    "a system message": {"messages": [SystemMessage(CANARY)]},
+    "a user's message": {"messages": [HumanMessage(CANARY)]},
+    "an answer": {"messages": [AIMessage(CANARY)]},
+    "one message": {"messages": HumanMessage(CANARY)},
+    "a dictionary": {"messages": [{"role": "system", "content": CANARY}]},
+}
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+async def test_what_a_tool_says_by_a_command_is_its_own_word_whoever_is_said_to_speak(kind: str, lane: Lane) -> None:
     @tool
-    def count(q: str, state: Annotated[dict[str, Any], InjectedState]) -> str:
-        """Count the messages."""
-        return f"{len(state['messages'])} messages"
+    def command(q: str) -> Any:
+        """Answer by a command."""
+        return Command(update=UPDATES[kind])
+
+    allowed = {"unsafe": "allow", "controversial": "allow"}
+    policy = {"trusted_roles": ["system"], "points": {"prompt": allowed, "response": allowed}}
+    found = (await lane(guard_tool(command, guard(), policy), "invoke", call("x", "command"))).update["messages"]
+    before = UPDATES[kind]["messages"]
+    assert isinstance(found, type(before))
+    (one,) = found if isinstance(found, list) else [found]
+    if isinstance(one, BaseMessage):
+        assert one.content == REMOVED
+        assert type(one) is type(before[0] if isinstance(before, list) else before)
+    else:
+        assert one == {"role": "system", "content": REMOVED}
+
+
+class NoteModel(BaseModel):
+    note: str
+
+
+@dataclass
+class NoteData:
+    note: str
+
+
+COMMANDS: dict[str, tuple[Command[Any], Command[Any]]] = {
+    "pairs": (
+        Command(update=[("note", CANARY), ("other", "fine")]),
+        Command(update=[("note", REMOVED), ("other", "fine")]),
+    ),
+    "a model": (Command(update=NoteModel(note=CANARY)), Command(update=[("note", REMOVED)])),
+    "a dataclass": (Command(update=NoteData(note=CANARY)), Command(update=[("note", REMOVED)])),
+    "several to go to": (
+        Command(goto=[Send("a", {"q": CANARY}, timeout=3), Send("a", "fine"), "b"]),
+        Command(goto=[Send("a", REMOVED, timeout=3), Send("a", "fine"), "b"]),
+    ),
+    "one to go to": (Command(goto=Send("a", CANARY)), Command(goto=Send("a", REMOVED))),
+    "an answer to an interrupt": (Command(resume=CANARY), Command(resume=REMOVED)),
+}
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+async def test_every_part_of_a_command_is_judged(kind: str, lane: Lane) -> None:
+    given, clean = COMMANDS[kind]
+
+    @tool
+    def command(q: str) -> Any:
+        """Answer by a command."""
+        return given
+
+    assert await lane(guard_tool(command, guard()), "invoke", call("x", "command")) == clean
+    assert await lane(guard_tool(command, FakeGuard()), "invoke", call("x", "command")) is given
+
+
+async def test_several_messages_are_each_judged(lane: Lane) -> None:
+    @tool
+    def both(q: str, tool_call_id: Annotated[str, InjectedToolCallId]) -> Any:
+        """Answer twice."""
+        fine, bad = (ToolMessage(text, tool_call_id=tool_call_id) for text in ("fine", f"a {CANARY}"))
+        return [fine, Command(update={"messages": [bad]})]
+
+    fine, command = await lane(guard_tool(both, guard()), "invoke", call("x", "both"))
+    assert (fine.content, fine.status) == ("fine", "success")
+    assert [(one.content, one.status) for one in command.update["messages"]] == [(REMOVED, "error")]
+
+
+class Hidden(BaseModel):
+    text: str = Field(repr=False)
+
+
+RESULTS: dict[str, Any] = {
+    "blocks": [{"type": "text", "text": f"a {CANARY}"}],
+    "a block of no known kind": [{"type": "person", "id": CANARY}],
+    "texts": ["fine", CANARY],
+    "a key": {CANARY: 1},
+    "nested": {"a": [{"b": ("c", CANARY)}]},
+    "a set": {CANARY},
+    "metadata": [Document("fine", metadata={"source": CANARY})],
+}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+@pytest.mark.parametrize("by_call", [True, False])
+async def test_every_text_of_a_result_is_judged_once(kind: str, by_call: bool, lane: Lane) -> None:
+    @tool("echo")
+    def give(q: str) -> Any:
+        """Give it."""
+        return RESULTS[kind]
 
     judge = guard()
+    found = await lane(guard_tool(give, judge), "invoke", call("x") if by_call else {"q": "x"})
+    assert (found.content if by_call else found) == REMOVED
+    assert len(asked(judge)) == 2
+    untouched = await lane(guard_tool(give, FakeGuard()), "invoke", {"q": "x"})
+    assert untouched is RESULTS[kind]
+
+
+async def test_what_does_not_show_in_print_is_judged_where_the_caller_gets_the_thing_itself(lane: Lane) -> None:
+    @tool("echo")
+    def give(q: str) -> Any:
+        """Give it."""
+        return Hidden(text=q[::-1])
+
+    guarded = guard_tool(give, guard())
+    assert await lane(guarded, "invoke", {"q": CANARY[::-1]}) == REMOVED
+    assert await lane(guarded, "invoke", {"q": "x"}) == Hidden(text="x")
+
+
+class Opaque:
+    text = CANARY
+
+
+def generated() -> Iterator[str]:
+    yield CANARY
+
+
+async def agenerated() -> AsyncIterator[str]:
+    yield CANARY
+
+
+@pytest.mark.parametrize("make", [Opaque, generated, agenerated])
+async def test_a_result_that_cannot_be_read_does_not_pass(make: Any, lane: Lane) -> None:
+    @tool("echo")
+    def give(q: str) -> Any:
+        """Give it."""
+        return make()
+
+    with pytest.raises(TypeError, match="cannot find the text"):
+        await lane(guard_tool(give, guard()), "invoke", {"q": "x"})
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    q: str
+
+
+class Renamed(BaseModel):
+    q: str = Field(alias="question")
+
+
+SCHEMAS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "JSON": ({"type": "object", "properties": {"q": {"type": "string"}}}, {"q": "x", "note": CANARY}),
+    "open": (Open, {"q": "x", "note": CANARY}),
+    "renamed": (Renamed, {"question": CANARY}),
+}
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+async def test_arguments_that_the_schema_does_not_name_are_judged(kind: str, lane: Lane) -> None:
+    def take(**arguments: Any) -> str:
+        ran.append(str(arguments))
+        return "taken"
+
+    schema, written = SCHEMAS[kind]
+    bare = StructuredTool(name="echo", description="Take it.", args_schema=schema, func=take)
+    harmless = dict.fromkeys(written, "x")
+    assert (await lane(guard_tool(bare, guard()), "invoke", call("") | {"args": harmless})).content == "taken"
+    message = await lane(guard_tool(bare, guard()), "invoke", call("") | {"args": written})
+    assert WITHHELD in message.content
+    assert len(ran) == 1
+
+
+def injected(
+    q: str,
+    state: Annotated[dict[str, Any], InjectedState],
+    runtime: ToolRuntime,
+    account: Annotated[str, InjectedToolArg],
+    tool_call_id: Annotated[str, InjectedToolCallId],
+    config: RunnableConfig,
+) -> str:
+    """Count the messages."""
+    ran.append(f"{runtime.tool_call_id} {tool_call_id} {account} {config['configurable']['who']}")
+    return f"{len(state['messages'])} messages"
+
+
+async def ainjected(
+    q: str,
+    state: Annotated[dict[str, Any], InjectedState],
+    runtime: ToolRuntime,
+    account: Annotated[str, InjectedToolArg],
+    tool_call_id: Annotated[str, InjectedToolCallId],
+    config: RunnableConfig,
+) -> str:
+    """Count the messages."""
+    return injected(q, state, runtime, account, tool_call_id, config)
+
+
+class Injected(BaseTool):
+    """Gets the same by its own methods."""
+
+    name: str = "count"
+    description: str = "Count the messages."
+
+    def _run(
+        self,
+        q: str,
+        state: Annotated[dict[str, Any], InjectedState],
+        runtime: ToolRuntime,
+        tool_call_id: Annotated[str, InjectedToolCallId],
+        config: RunnableConfig,
+        run_manager: Any = None,
+        account: Annotated[str, InjectedToolArg] = "a1",
+    ) -> str:
+        assert run_manager is not None
+        return injected(q, state, runtime, account, tool_call_id, config)
+
+
+COUNTING: dict[str, Any] = {
+    "decorated": tool("count")(injected),
+    "both ways": StructuredTool.from_function(injected, ainjected, name="count"),
+    "class": Injected(),
+}
+
+
+def tool_graph(one: BaseTool, **settings: Any) -> Any:
     graph = StateGraph(MessagesState)
-    graph.add_node("tools", ToolNode([guard_tool(count, judge)]))
+    graph.add_node("tools", ToolNode([one]))
     graph.add_edge(START, "tools")
     graph.add_edge("tools", END)
-    messages = [HumanMessage(CANARY), AIMessage("", tool_calls=[call("x", "count")])]
-    result = await lane(graph.compile(), "invoke", {"messages": messages})
+    return graph.compile(**settings)
+
+
+@pytest.mark.parametrize("kind", COUNTING)
+async def test_what_is_injected_arrives_and_is_not_the_model_s_words(kind: str, lane: Lane) -> None:
+    judge = guard()
+    bare = COUNTING[kind]
+    guarded = guard_tool(bare, judge)
+    assert guarded.tool_call_schema.model_json_schema() == bare.tool_call_schema.model_json_schema()
+    written = call("x", "count")
+    if kind != "class":
+        written["args"] = {"q": "x", "account": "a1"}  # whoever injects it writes it there
+    messages = [HumanMessage(CANARY), AIMessage("", tool_calls=[written])]
+    result = await lane(tool_graph(guarded), "invoke", {"messages": messages}, {"configurable": {"who": CANARY}})
     assert result["messages"][-1].content == "2 messages"
     assert asked(judge) == ['count({"q": "x"})', "2 messages"]
+    assert ran == [f"c1 c1 a1 {CANARY}"]
+
+
+async def test_a_tool_may_ask_a_person(lane: Lane) -> None:
+    @tool("echo")
+    def ask(q: str) -> str:
+        """Ask a person."""
+        return f"they said {interrupt('may I?')}"
+
+    judge = guard()
+    graph = tool_graph(guard_tool(ask, judge), checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    messages = [HumanMessage("q"), AIMessage("", tool_calls=[call("x")])]
+    stopped = await lane(graph, "invoke", {"messages": messages}, config)
+    assert [one.value for one in stopped["__interrupt__"]] == ["may I?"]
+    result = await lane(graph, "invoke", Command(resume=CANARY), config)
+    assert result["messages"][-1].content == REMOVED
+    assert asked(judge) == ['echo({"q": "x"})', f"they said {CANARY}"]
+
+
+async def test_other_errors_of_the_tool_are_left_alone(lane: Lane) -> None:
+    broken = ZeroDivisionError("by nought")
+
+    @tool("echo")
+    def fail(q: str) -> str:
+        """Fail."""
+        raise broken
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        await lane(guard_tool(fail, guard()), "invoke", call("x"))
+    assert raised.value is broken
 
 
 async def test_the_words_of_a_tool_exception_are_judged(lane: Lane) -> None:
@@ -194,6 +471,17 @@ async def test_a_dead_guard_lets_nothing_run(lane: Lane) -> None:
     with pytest.raises(GuardUnavailableError):
         await lane(dead, "invoke", call("x"))
     assert not ran
+
+
+def test_guarding_twice_with_equal_settings_is_guarding_once() -> None:
+    judge = guard()
+    once = guard_tool(TOOLS["decorated"], judge, {"mode": "loose"})
+    assert guard_tool(once, judge, {"mode": "loose"}) is once
+    between = guard_tool(once, FakeGuard())
+    assert guard_tool(between, judge, {"mode": "loose"}) is between
+    assert guard_tool(once, judge, "strict") is not once
+    assert guard_tool(once, guard(), {"mode": "loose"}) is not once
+    assert guard_tool(once, judge, {"mode": "loose"}, on_block="raise") is not once
 
 
 async def test_two_guards_both_judge(lane: Lane) -> None:
