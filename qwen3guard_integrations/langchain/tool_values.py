@@ -178,6 +178,7 @@ def _read_message(message: BaseMessage, scope: Scope) -> Reading:
 def _read_command(command: Command[Any], scope: Scope) -> Reading:
     """What a command puts into the state, sends to nodes, or answers an interrupt with."""
     several = isinstance(command.goto, list | tuple)
+    kind = tuple if isinstance(command.goto, tuple) else list
     goto: Sequence[Any] = command.goto if several else [command.goto]  # type: ignore[assignment]
     sent = [target for target in goto if isinstance(target, Send)]
     update = _read_update(command.update, scope)
@@ -186,7 +187,7 @@ def _read_command(command: Command[Any], scope: Scope) -> Reading:
         state, resume, *arguments = released
         rest = iter(arguments)
         targets = [Send(to.node, next(rest), timeout=to.timeout) if isinstance(to, Send) else to for to in goto]
-        return dataclasses.replace(command, update=state, resume=resume, goto=type(goto)(targets) if several else targets[0])
+        return dataclasses.replace(command, update=state, resume=resume, goto=kind(targets) if several else targets[0])
 
     readings = [update, read_output(command.resume, scope), *(read_output(send.arg, scope) for send in sent)]
     return _together(readings, rebuilt, command)

@@ -343,12 +343,11 @@ def injected(
     q: str,
     state: Annotated[dict[str, Any], InjectedState],
     runtime: ToolRuntime,
-    account: Annotated[str, InjectedToolArg],
     tool_call_id: Annotated[str, InjectedToolCallId],
     config: RunnableConfig,
 ) -> str:
     """Count the messages."""
-    ran.append(f"{runtime.tool_call_id} {tool_call_id} {account} {config['configurable']['who']}")
+    ran.append(f"{runtime.tool_call_id} {tool_call_id} {config['configurable']['who']}")
     return f"{len(state['messages'])} messages"
 
 
@@ -356,12 +355,11 @@ async def ainjected(
     q: str,
     state: Annotated[dict[str, Any], InjectedState],
     runtime: ToolRuntime,
-    account: Annotated[str, InjectedToolArg],
     tool_call_id: Annotated[str, InjectedToolCallId],
     config: RunnableConfig,
 ) -> str:
     """Count the messages."""
-    return injected(q, state, runtime, account, tool_call_id, config)
+    return injected(q, state, runtime, tool_call_id, config)
 
 
 class Injected(BaseTool):
@@ -375,13 +373,11 @@ class Injected(BaseTool):
         q: str,
         state: Annotated[dict[str, Any], InjectedState],
         runtime: ToolRuntime,
-        tool_call_id: Annotated[str, InjectedToolCallId],
         config: RunnableConfig,
         run_manager: Any = None,
-        account: Annotated[str, InjectedToolArg] = "a1",
     ) -> str:
         assert run_manager is not None
-        return injected(q, state, runtime, account, tool_call_id, config)
+        return injected(q, state, runtime, "c1", config)
 
 
 COUNTING: dict[str, Any] = {
@@ -399,20 +395,29 @@ def tool_graph(one: BaseTool, **settings: Any) -> Any:
     return graph.compile(**settings)
 
 
+async def test_what_the_caller_injects_is_not_the_model_s_words(lane: Lane) -> None:
+    @tool("echo")
+    def of_account(q: str, account: Annotated[str, InjectedToolArg]) -> str:
+        """Look it up."""
+        return f"{q} of {account[:3]}"
+
+    judge = guard()
+    message = await lane(guard_tool(of_account, judge), "invoke", call("x") | {"args": {"q": "x", "account": CANARY}})
+    assert message.content == "x of can"
+    assert asked(judge) == ['echo({"q": "x"})', "x of can"]
+
+
 @pytest.mark.parametrize("kind", COUNTING)
 async def test_what_is_injected_arrives_and_is_not_the_model_s_words(kind: str, lane: Lane) -> None:
     judge = guard()
     bare = COUNTING[kind]
     guarded = guard_tool(bare, judge)
     assert guarded.tool_call_schema.model_json_schema() == bare.tool_call_schema.model_json_schema()
-    written = call("x", "count")
-    if kind != "class":
-        written["args"] = {"q": "x", "account": "a1"}  # whoever injects it writes it there
-    messages = [HumanMessage(CANARY), AIMessage("", tool_calls=[written])]
+    messages = [HumanMessage(CANARY), AIMessage("", tool_calls=[call("x", "count")])]
     result = await lane(tool_graph(guarded), "invoke", {"messages": messages}, {"configurable": {"who": CANARY}})
     assert result["messages"][-1].content == "2 messages"
     assert asked(judge) == ['count({"q": "x"})', "2 messages"]
-    assert ran == [f"c1 c1 a1 {CANARY}"]
+    assert ran == [f"c1 c1 {CANARY}"]
 
 
 async def test_a_tool_may_ask_a_person(lane: Lane) -> None:
