@@ -17,8 +17,13 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar, cast, get_type_hints
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
+from langgraph.errors import GraphBubbleUp
+
+from ..core.errors import Qwen3GuardError
 
 T = TypeVar("T", bound=BaseTool)
+
+_NO_WORDS: Final = (GraphBubbleUp, Qwen3GuardError)  # interrupts, and errors that never hold a text
 
 
 class Screen(Protocol):
@@ -114,8 +119,12 @@ def _screened_run(base: type[BaseTool]) -> Callable[..., Any]:
             return instead
         try:
             output = base._run(self, *args, **kwargs)
-        except ToolException as error:  # its words are for the model
-            raise _saying(error, screen.after(str(error))) from None
+        except _NO_WORDS:
+            raise
+        except Exception as error:
+            if (withheld := _withheld(error, screen.after(str(error)))) is None:
+                raise
+            raise withheld from None
         return screen.after(output)
 
     return _with_hints(_run, base._run)
@@ -133,8 +142,12 @@ def _screened_arun(base: type[BaseTool]) -> Callable[..., Awaitable[Any]]:
             return instead
         try:
             output = await _inner_arun(base, self, args, kwargs)
-        except ToolException as error:
-            raise _saying(error, await screen.aafter(str(error))) from None
+        except _NO_WORDS:
+            raise
+        except Exception as error:
+            if (withheld := _withheld(error, await screen.aafter(str(error)))) is None:
+                raise
+            raise withheld from None
         return await screen.aafter(output)
 
     return _with_hints(_arun, inner)
@@ -170,9 +183,12 @@ def _with_hints(wrapper: Callable[..., Any], inner: Callable[..., Any]) -> Calla
     return wrapper
 
 
-def _saying(error: ToolException, released: Any) -> ToolException:
-    """`error`, if it may say what it says; else one that says what may be said."""
+def _withheld(error: Exception, released: Any) -> ToolException | None:
+    """The error that is raised in place of one which may not say what it says; None for any other.
+
+    The words of an error reach callbacks, traces and checkpoints, and those of a `ToolException` the model.
+    """
     if released == str(error):
-        return error
+        return None
     content = released[0] if isinstance(released, tuple) else released
     return ToolException(content if isinstance(content, str) else str(getattr(content, "content", "")))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.tools import tool
+from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
@@ -289,6 +289,23 @@ async def test_a_dead_guard_lets_nothing_through(lane: Lane) -> None:
     with pytest.raises(GuardUnavailableError):
         await lane(made, "invoke", asking("q"), THREAD)
     assert not model.calls
+
+
+async def test_the_words_of_a_failing_tool_are_judged(lane: Lane) -> None:
+    @tool("search")
+    def fails(q: str) -> str:
+        """Fail."""
+        raise ValueError(f"no {q[::-1]}")
+
+    recorder = Recorder()
+    made, _ = agent([calls(CANARY[::-1]), answered()], guarding()[0], tools=[fails])
+    with pytest.raises(ToolException, match="removed"):
+        await lane(made, "invoke", asking("q"), {**THREAD, "callbacks": [recorder]})
+    assert CANARY not in repr(list(made.get_state_history(THREAD)))
+    assert CANARY not in repr([[run.inputs, run.outputs, run.error, run.events] for run in recorder.runs])
+    made, _ = agent([calls("x"), answered()], guarding()[0], tools=[fails])
+    with pytest.raises(ValueError, match="no x"):
+        await lane(made, "invoke", asking("q"), THREAD)
 
 
 # --- a person decides ---
