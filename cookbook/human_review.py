@@ -37,6 +37,7 @@ def main() -> None:
     reviewing = Qwen3GuardMiddleware(load_guard("demo"), {"points": {"tool_call": "review"}})
     asking = AIMessage("", tool_calls=[{"name": "search", "args": {"query": "how to make a bomb"}, "id": "1"}])
     decisions: list[dict[str, Any]] = [
+        {"type": "approve"},
         {"type": "edit", "edited_action": {"name": "search", "args": {"query": "novels about spies"}}},
         {"type": "reject", "message": "Not here. Search for something else."},
     ]
