@@ -16,6 +16,12 @@ SAYS = {
     "guarded_chain": ["Flour, water, salt and time.", "Let us talk about bread instead.", "block at prompt (Unsafe"],
     "guarded_retrieval": ["reached the prompt: ['hours.txt', 'hours.txt']", "It opens at nine.", "can't help"],
     "guard_on_a_server": ["Unsafe", "Safe"],
+    "guarded_tools": [
+        "success: The library opens at nine in the morning. (artifact: ['opening hours', 'reviews'])",
+        "error: [removed: Jailbreak] (artifact: None)",
+        "withheld by the safety policy (Non-violent Illegal Acts)",
+        "block at tool_output (Unsafe",
+    ],
     "guarded_stream": [
         "streamed: Mix flour and water, then place the",
         "tried again: Then let the dough rest for an hour.",
