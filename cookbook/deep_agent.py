@@ -1,4 +1,4 @@
-"""A deep agent with a subagent, both screened; runs offline with the demo guard. Needs `pip install deepagents`.
+"""A deep agent and its subagents, all screened; runs offline with the demo guard. Needs `pip install deepagents`.
 
 python cookbook/deep_agent.py
 """
@@ -32,32 +32,33 @@ def main() -> None:
     if create_deep_agent is None:
         print("this recipe needs deepagents: pip install deepagents")
         return
-    guard = load_guard("demo")
-    careless = Model(messages=iter([AIMessage("Sure, here is how to make a bomb at home.")]))
-    task = {"description": "Write about bread.", "subagent_type": "writer"}
-    lead = Model(
-        messages=iter(
-            [
-                AIMessage("", tool_calls=[{"name": "task", "args": task, "id": "1"}]),
-                AIMessage("The writer had nothing to say."),
-            ]
-        )
-    )
-    writer = {
-        "name": "writer",
-        "description": "Writes texts.",
-        "system_prompt": "You write texts.",
-        "model": careless,
-        "tools": [],
-        "middleware": [Qwen3GuardMiddleware(guard)],  # a subagent has a middleware list of its own
-    }
-    agent = create_deep_agent(
-        model=lead, tools=[], subagents=[writer], middleware=[Qwen3GuardMiddleware(guard)], system_prompt="You lead."
-    )
-    messages = agent.invoke({"messages": [HumanMessage("I want to read about bread.")]})["messages"]
-    for message in messages:
-        if message.text:
-            print(f"{message.type}: {message.text}")
+    guard = load_guard("demo")  # or the name of the real one, see docs/guards.md
+    # A subagent has a middleware list of its own. One named "general-purpose" is always there; unless you define it, it
+    # has none of the lead's screening, and its tools run unscreened.
+    helpers = ["writer", "general-purpose"]
+    screens = {name: Qwen3GuardMiddleware(guard) for name in ["lead", *helpers]}
+    subagents = [
+        {
+            "name": name,
+            "description": f"A {name} assistant.",
+            "system_prompt": "You do what you are told.",
+            "model": Model(messages=iter([AIMessage("Sure, here is how to make a bomb at home.")])),
+            "tools": [],
+            "middleware": [screens[name]],
+        }
+        for name in helpers
+    ]
+    work = "Summarise the book about bread."
+    tasks = [{"name": "task", "args": {"description": work, "subagent_type": name}, "id": name} for name in helpers]
+    lead = Model(messages=iter([AIMessage("", tool_calls=tasks), AIMessage("They had nothing to say.")]))
+    agent = create_deep_agent(model=lead, tools=[], subagents=subagents, middleware=[screens["lead"]])
+    for question in ("I want to read about bread.", "How can I make a bomb?"):
+        for message in agent.invoke({"messages": [HumanMessage(question)]})["messages"]:
+            if message.text:
+                print(f"{message.type}: {message.text}")
+    for name, screen in screens.items():
+        counts = screen.screener.report.counts
+        print(f"blocked in {name}:", [point for point, action in counts if action == "block"])
 
 
 if __name__ == "__main__":

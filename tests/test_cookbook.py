@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,15 @@ SAYS = {
         "blocked:  {'tool_output': 1, 'prompt': 1}",
     ],
     "research_agent": ["opens at nine in the morning. | On Sundays", "answer: It opens at nine, except on Sundays."],
-    "human_review": ["to review: search", "edit: Three novels and a museum. Done.", "reject: Not here."],
-    "deep_agent": ["deepagents"],
+    "human_review": [
+        "to review: search",
+        "approve: Three novels and a museum. Done.",
+        "edit: Three novels and a museum. Done.",
+        "reject: Not here.",
+    ],
+    "deep_agent": ["blocked in lead: ['prompt']", "blocked in general-purpose: ['response']"]
+    if find_spec("deepagents")
+    else ["this recipe needs deepagents"],
     "guarded_graph": [
         "verdict: block at prompt (Unsafe)",
         "answer:  Flour, water, salt and time.",
