@@ -158,6 +158,26 @@ async def test_a_refusal_in_plain_text_is_the_answer(lane: Lane) -> None:
     assert result["messages"][-1].text == REFUSAL
 
 
+@newer
+async def test_the_error_of_a_refusal_holds_none_of_the_answer(lane: Lane) -> None:
+    from langchain_core.exceptions import ModelRefusalError  # type: ignore[attr-defined, unused-ignore]
+
+    model = ScriptedModel(script=[AIMessage(f"a {CANARY}")], output_version="v1")
+    refusals = hooks.ModelRefusalMiddleware()  # type: ignore[attr-defined]
+    made: Any = create_agent(model, [], middleware=[refusals, Qwen3GuardMiddleware(FakeGuard({CANARY: VIOLENT}))])
+    with pytest.raises(ModelRefusalError, match="I can't help") as caught:
+        await lane(made, "invoke", asking("q"))
+    assert CANARY not in repr([caught.value, caught.value.raw_message])
+
+
+async def test_a_block_that_raises_is_handed_on_whatever_the_model_writes(lane: Lane) -> None:
+    other = ScriptedModel(script=[AIMessage("Let us talk about bread.")])
+    guarding = Qwen3GuardMiddleware(FakeGuard({CANARY: VIOLENT}), exit_behavior="error")
+    made, _ = agent([AIMessage(f"a {CANARY}")], hooks.ModelFallbackMiddleware(other), guarding)
+    result = await lane(made, "invoke", asking("q"), THREAD)
+    assert result["messages"][-1].text == "Let us talk about bread."
+
+
 def handing_on(model: Any, answer: str) -> Any:
     """An agent whose refusals are handed to a second model, which says `answer`."""
     middleware = [
