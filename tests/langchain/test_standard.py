@@ -55,7 +55,7 @@ class Polite(BaseChatModel):
         named = [one["function"] for one in tools if one["function"]["name"] == tool_choice]
         if tools and isinstance(messages[-1], HumanMessage):
             return [*_called((named or [tools[0]["function"]])[0], messages[-1].text), end]
-        return [*(AIMessageChunk(word) for word in ("Hello ", "there, ", "good ", "friend.")), end]
+        return [*(AIMessageChunk(content=word) for word in ("Hello ", "there, ", "good ", "friend.")), end]
 
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
