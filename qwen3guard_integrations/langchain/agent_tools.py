@@ -17,18 +17,18 @@ from ..core.decision import Action, Decision
 from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.points import Point
-from ..core.policy import filled
+from ..core.policy import Policy, filled
 from ..core.screening import Item
 from .gathering import Gathering, Place
 from .history import Known, Screened
 from .messages import turn_of
 from .reporting import decision_in, entry
 from .review import Reviewed, ask_person
-from .screened_tool import screened_tool
+from .screened_tool import screened_view, viewing
 from .screener import Screener
 from .tool_values import read_call, read_output, read_result
 from .values import Reading, stopping, unheard
-from .withheld import calls_for_review, is_withheld, mark_of, rejecting
+from .withheld import calls_for_review, dropping, is_withheld, mark_of, rejecting
 
 WITHHELD: Final = "This tool call was withheld by the safety policy ({categories}): the tool did not run."
 """What the model reads in place of the result of a call that may not pass."""
@@ -156,13 +156,17 @@ class ToolScreening:
         with self._gathering.call(step, call_id, _calls_of(written, call_id)) as place:
             screen = _Result(self, place, request)
             if request.tool is not None:
-                request = request.override(tool=screened_tool(request.tool, screen))
-            result = yield request
+                request = request.override(tool=screened_view(request.tool))
+            with viewing(screen):
+                result = yield request
+        if screen.blocked is not None:  # another middleware may have taken it for a failure of the tool
+            raise screen.blocked
         failed = screen.failed
-        if failed is None:  # another middleware may have changed it, or stood in for the tool
-            reading = unheard(read_output(result, self.scope), screen.judged)
+        # Another middleware may have changed the result, or stood in for the tool.
+        reading = unheard(read_output(result, self.scope), screen.judged)
+        if reading.items:
             decisions = yield list(reading.items)
-            failed = self.failed(decisions)
+            failed = self.failed(decisions) or failed
             result = reading.released(decisions)
         if failed is not None:
             result = _marked(result, failed)
@@ -195,6 +199,7 @@ class _Result:
     Attributes:
         judged: What there was to judge.
         failed: The decision that does not let it pass.
+        blocked: The error that says so.
     """
 
     tools: ToolScreening
@@ -202,6 +207,7 @@ class _Result:
     request: ToolCallRequest
     judged: Reading = field(default_factory=lambda: Reading((), tuple), init=False)
     failed: Decision | None = field(default=None, init=False)
+    blocked: BlockedError | None = field(default=None, init=False)
 
     def before(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> None:
         """The call was judged before."""
@@ -224,10 +230,15 @@ class _Result:
         return self.judged
 
     def _after(self, output: Any, reading: Reading, decisions: Sequence[Decision]) -> Any:
-        self.failed = self.tools.failed(decisions)
+        try:
+            self.failed = self.tools.failed(decisions)
+        except BlockedError as error:
+            self.blocked = error
+            raise
         if self.failed is None:
             return output
         released = reading.released(decisions)
+        self.judged = read_result(released, self.request.tool_call, self.tools.scope)
         return released if self._content_of(output) is output else (released, None)
 
     def _content_of(self, output: Any) -> Any:
@@ -235,6 +246,18 @@ class _Result:
         tool = self.request.tool
         paired = tool is not None and tool.response_format == "content_and_artifact"
         return output[0] if paired and isinstance(output, tuple) and len(output) == 2 else output
+
+
+def abandoned(messages: Sequence[BaseMessage], policy: Policy, known: Known) -> Screened:
+    """The conversation without calls that a person was to decide about, and that nobody did before it went on."""
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    after: list[BaseMessage] = []
+    for message in messages:
+        asked = calls_for_review(message) if isinstance(message, AIMessage) else []
+        opened = [pair for pair in asked if pair[0]["id"] not in answered]
+        after.append(dropping(message, opened, policy) if opened and isinstance(message, AIMessage) else message)
+    changes = [new for new, old in zip(after, messages, strict=True) if new is not old]
+    return Screened(after, changes, bool(changes))
 
 
 def _was_rejected(answer: ToolMessage) -> bool:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
@@ -25,7 +26,7 @@ from ..guards.load import how_loaded
 from ..guards.protocol import Guard, StreamSession
 from ..guards.streaming import open_stream
 from .chunks import last_chunk, last_text, pieces_of, whole, without
-from .messages import parts_of, refusal_message, tool_calls_of, turn_of
+from .messages import is_name, parts_of, refusal_message, tool_calls_of, turn_of
 from .reporting import Report
 from .values import DROPPED, Reading, Scope, read, read_conversation, stopping
 from .withheld import marks, withholding
@@ -212,9 +213,9 @@ class Answer:
 
     def _calls_decided(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Decisions about `_calls`; calls of tools that the agent knows do not stop the answer but are marked in it."""
-        if not self.screens.withholds:
+        if not self.screens.withholds or not decisions:
             return decisions
-        decided = list(zip(self._calls, decisions, strict=True))
+        decided = [(call, _markable(call, decision)) for call, decision in zip(self._calls, decisions, strict=True)]
         self._failed = [pair for pair in decided if self._only_marked(*pair)]
         return [
             Decision(point=decision.point, action=Action.ALLOW) if self._only_marked(call, decision) else decision
@@ -391,6 +392,13 @@ class Answer:
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
+def _markable(call: Mapping[str, Any], decision: Decision) -> Decision:
+    """`decision`; a block where a person was to decide about a call that no mark can name."""
+    if decision.action is not Action.REVIEW or is_name(call.get("id")):
+        return decision
+    return decision.model_copy(update={"action": Action.BLOCK})
+
+
 _WRITTEN = frozenset({Point.RESPONSE, Point.REASONING, Point.TOOL_CALL})
 
 
@@ -402,11 +410,31 @@ def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=message, generation_info=None)
 
 
+_ANSWERED: Final[ContextVar[list[bool] | None]] = ContextVar("qwen3guard_answered", default=None)
+
+
+@contextmanager
+def answering() -> Iterator[list[bool]]:
+    """What is true once a guarded model has answered inside of the block."""
+    answered: list[bool] = []
+    token = _ANSWERED.set(answered)
+    try:
+        yield answered
+    finally:
+        _ANSWERED.reset(token)
+
+
+def _note_answer() -> None:
+    if (answered := _ANSWERED.get()) is not None:
+        answered.append(True)
+
+
 @contextmanager
 def told(answer: Answer) -> Iterator[None]:
     """At the end, whoever is to be told hears what was decided, and the answer's session is freed."""
     try:
         yield
+        _note_answer()
     finally:
         answer.close()
         if answer.screens.report is not None:
@@ -418,6 +446,7 @@ async def atold(answer: Answer) -> AsyncIterator[None]:
     """At the end, whoever is to be told hears what was decided, and the answer's session is freed."""
     try:
         yield
+        _note_answer()
     finally:
         answer.close()
         if answer.screens.report is not None:

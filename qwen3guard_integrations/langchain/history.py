@@ -161,7 +161,11 @@ def screened(
     open_ = [any(decision.action is Action.REVIEW for decision, _ in own) for own in judged]
     known.add(new for new, undecided in zip(after, open_, strict=True) if new is not None and not undecided)
     changed = [*map(id, after)] != [*map(id, messages)]
-    return Screened(after, changes, changed, stopping(decisions), known.add(passed))
+    stopped = stopping(decisions)
+    if stopped is None and all(message is None or isinstance(message, SystemMessage) for message in after):
+        failed = next((decision for decision in decisions if not decision.passes), None)  # nothing left to go on with
+        stopped = failed and failed.model_copy(update={"action": Action.BLOCK})
+    return Screened(after, changes, changed, stopped, known.add(passed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ _WORDLESS_KEYS: Final = frozenset({"type", "id", "index", "signature", "mime_typ
 _TEXT_BLOCKS: Final = frozenset({"text", "input_text", "output_text"})
 _REASONING_BLOCKS: Final = frozenset({"reasoning", "thinking"})
 # Copies of tool calls in the content, as providers write them, and where the arguments stand in them.
-_CALL_BLOCKS: Final = frozenset({"tool_call", "tool_call_chunk", "tool_use", "function_call"})
+_CALL_BLOCKS: Final = frozenset({"tool_call", "tool_call_chunk", "tool_use", "input_json_delta", "function_call"})
 _ARGUMENTS: Final = frozenset({"args", "input", "arguments", "partial_json"})
 _CHAT_ROLES: Final[Mapping[str, Role]] = {
     "assistant": "assistant",
@@ -243,8 +243,9 @@ def without(message: BaseMessage, decisions: Sequence[Decision], redaction: Mapp
     """
     failed = {decision.point for decision in decisions if not decision.passes}
     said = failed - {Point.REASONING, Point.TOOL_CALL}
+    answers = role_of(message) == "assistant"  # of any other message all words are one text
     update: dict[str, Any] = {
-        "additional_kwargs": _without_copies(message.additional_kwargs, failed),
+        "additional_kwargs": _without_copies(message.additional_kwargs, failed) if answers else {},
         "response_metadata": _wordless(message.response_metadata),
     }
     if Point.REASONING in failed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Annotated, Any, Final, Literal, NotRequired
 
@@ -25,8 +25,8 @@ from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.protocol import Guard
-from .agent_tools import ToolScreening
-from .answer import OnBlock, Screens
+from .agent_tools import ToolScreening, abandoned, messages_in
+from .answer import OnBlock, Screens, answering
 from .history import screened
 from .messages import refusal_message
 from .model import guarded
@@ -51,6 +51,36 @@ class _GuardedModel:
     of: BaseChatModel
     as_it_was: dict[str, Any]
     guarded: BaseChatModel
+
+
+def _is_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    return before.keys() == now.keys() and all(before[name] is now[name] for name in before)
+
+
+class _GuardedRequest(ModelRequest[Any]):
+    """A request to a guarded model; one that an inner middleware puts in its place is guarded too."""
+
+    _guard: Callable[[ModelRequest[Any]], BaseChatModel]
+
+    @classmethod
+    def of(cls, request: ModelRequest[Any], guard: Callable[[ModelRequest[Any]], BaseChatModel]) -> _GuardedRequest:
+        """`request`, its model guarded by `guard`."""
+        made = object.__new__(cls)
+        vars(made).update(vars(request), _guard=guard, model=guard(request))
+        return made
+
+    def override(self, **overrides: Any) -> ModelRequest[Any]:
+        """As LangChain's, with a guarded model."""
+        made = super().override(**overrides)
+        if "model" in overrides:
+            return self.of(made, self._guard)
+        vars(made).update(_guard=self._guard)
+        return made
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "model" and "_guard" in vars(self):  # LangChain still lets it be assigned
+            vars(self).update(model=self._guard(self))
 
 
 class GuardState(AgentState[Any]):
@@ -186,8 +216,9 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _begins(self, state: Any) -> Generator[Sequence[Item], list[Decision], dict[str, Any] | None]:
         self._known.remember(state.get("guard_approved") or ())
-        seen = yield from screened(state["messages"], self.policy, self._known)
-        changes: list[BaseMessage] = list(seen.changes)
+        settled = abandoned(messages_in(state), self.policy, self._known)
+        seen = yield from screened(settled.messages, self.policy, self._known)
+        changes: list[BaseMessage] = [*settled.changes, *seen.changes]
         update: dict[str, Any] = {"guard_approved": seen.approved} if seen.approved else {}
         if seen.stopped is not None and self.exit_behavior != "replace":
             update |= self._end(seen.stopped, changes)
@@ -249,7 +280,9 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         settled = self._tools.settled(request.messages)
         system = [request.system_message] if request.system_message is not None else []
         seen = yield from screened([*system, *settled.messages], self.policy, self._known)
-        update = _update([*settled.changes, *seen.changes], [*settled.approved, *seen.approved])
+        stored = {message.id for message in messages_in(state)}
+        changes = [change for change in (*settled.changes, *seen.changes) if change.id in stored]
+        update = _update(changes, [*settled.approved, *seen.approved])
         if seen.stopped is not None and self.exit_behavior != "replace":
             if self.exit_behavior == "error":
                 raise BlockedError(seen.stopped)
@@ -258,11 +291,25 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             messages: list[Any] = seen.messages
             first = messages.pop(0) if system else None
             request = request.override(system_message=first, messages=messages)
-        response: ModelResponse[Any] = yield request.override(model=self._guarded(request))
+        with answering() as answered:
+            response: ModelResponse[Any] = yield _GuardedRequest.of(request, self._guarded)
+        if not answered:  # by the guarded model: another middleware has answered in its place
+            response = yield from self._not_ours(seen.messages, response)
         made = self._known.add(response.result)
         if any(isinstance(message, AIMessage) and calls_for_review(message) for message in response.result):
             update["guard_approved"] = [*update.get("guard_approved", ()), *made]  # known when the person has decided
         return _response_and(update, response)
+
+    def _not_ours(
+        self, messages: Sequence[BaseMessage], response: ModelResponse[Any]
+    ) -> Generator[Any, Any, ModelResponse[Any]]:
+        """A response that the guarded model did not give, judged."""
+        seen = yield from screened([*messages, *response.result], self.policy, self._known, ask=None)
+        if seen.stopped is None:
+            return replace(response, result=[one for one in seen.after[len(messages) :] if one is not None])
+        if self.exit_behavior == "error":
+            raise BlockedError(seen.stopped)
+        return ModelResponse(result=[self._refusal(seen.stopped)])
 
     def _instead(self, stopped: Decision, update: dict[str, Any]) -> ModelAnswer:
         """The refusal as the model's answer, which ends the agent."""
@@ -273,7 +320,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         """The decision about a blocked result of the last step, if it ends the agent."""
         if self.exit_behavior != "end":
             return None
-        results = takewhile(lambda message: isinstance(message, ToolMessage), reversed(messages))
+        results = takewhile(lambda message: not isinstance(message, AIMessage), reversed(messages))
         return next(filter(None, map(self._tools.stopping, results)), None)
 
     def _guarded(self, request: ModelRequest[Any]) -> BaseChatModel:
@@ -286,7 +333,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             )
         names = frozenset(tool.name for tool in request.tools if isinstance(tool, BaseTool))
         made = self._models.get((id(model), names))
-        if made is None or made.of is not model or made.as_it_was != vars(model):
+        if made is None or made.of is not model or not _is_same(made.as_it_was, vars(model)):
             made = _GuardedModel(model, dict(vars(model)), guarded(model, self._screens(names)))
             self._models[id(model), names] = made
             while len(self._models) > _MOST_MODELS:

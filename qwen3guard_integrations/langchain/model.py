@@ -101,7 +101,7 @@ def guarded(chat_model: M, screens: Screens) -> M:
     """The guarded copy of a chat model."""
     base = type(chat_model)
     copy = chat_model.model_copy()
-    if getattr(base, "_screens", None) != screens:  # a copy that another guard guards is guarded by both
+    if all(vars(kind).get("_screens") != screens for kind in base.__mro__):  # one of another guard is guarded by both
         copy.__class__ = _guarded_class(base, screens)
     return copy
 

@@ -8,8 +8,8 @@ arguments stay what they were.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Protocol, TypeVar, cast, get_type_hints
@@ -17,12 +17,14 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar, cast, get_type_hints
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, ParentCommand
 
-from ..core.errors import Qwen3GuardError
+from ..core.errors import GuardConfigurationError, Qwen3GuardError
 
 T = TypeVar("T", bound=BaseTool)
 
+_LANGCHAINS: Final = (BaseTool.ainvoke, StructuredTool.ainvoke, Tool.ainvoke)
+_DEEPEST: Final = 5
 _NO_WORDS: Final = (GraphBubbleUp, Qwen3GuardError)  # interrupts, and errors that never hold a text
 
 
@@ -46,12 +48,40 @@ class Screen(Protocol):
         ...
 
 
+_VIEWED: Final[ContextVar[Screen | None]] = ContextVar("qwen3guard_viewed", default=None)
+
+
 def screened_tool(tool: T, screen: Screen) -> T:
     """A copy of `tool` that goes through `screen`, and through the screens that it went through before."""
     copy = tool.model_copy()
     copy.__class__ = _screened_class(type(tool))
     object.__setattr__(copy, _place_of_screen(type(tool)), screen)
     return copy
+
+
+def screened_view(tool: T) -> T:
+    """Another view of `tool`, with the same state, whose calls go through the screen of `viewing`."""
+    view: Any = object.__new__(_screened_class(type(tool)))
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
+        object.__setattr__(view, name, getattr(tool, name))
+    return cast("T", view)
+
+
+@contextmanager
+def viewing(screen: Screen) -> Iterator[None]:
+    """Inside of the block, calls of a `screened_view` go through `screen`."""
+    token = _VIEWED.set(screen)
+    try:
+        yield
+    finally:
+        _VIEWED.reset(token)
+
+
+def _screen_of(tool: Any, place: str) -> Screen:
+    screen: Screen | None = vars(tool).get(place) or _VIEWED.get()
+    if screen is None:
+        raise GuardConfigurationError("a tool that an agent's guard had in its hands was called by somebody else")
+    return screen
 
 
 def _place_of_screen(base: type[BaseTool]) -> str:
@@ -70,7 +100,7 @@ def _screened_class(base: type[BaseTool]) -> Any:
         "_qwen3guard_screens": getattr(base, "_qwen3guard_screens", 0) + 1,
         "_run": _screened_run(base),
         "_arun": _screened_arun(base),
-        "ainvoke": _ainvoke,
+        **({"ainvoke": _ainvoke} if base.ainvoke in _LANGCHAINS else {}),
         "run": _run_of(base),
         "arun": _arun_of(base),
     }
@@ -114,18 +144,24 @@ def _screened_run(base: type[BaseTool]) -> Callable[..., Any]:
 
     @functools.wraps(base._run)  # LangChain reads the signature
     def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        screen: Screen = getattr(self, place)
+        screen = _screen_of(self, place)
         if (instead := screen.before(args, kwargs)) is not None:
             return instead
         try:
             output = base._run(self, *args, **kwargs)
+        except ParentCommand as parent:
+            withheld: Exception = ParentCommand(screen.after(parent.args[0]))
         except _NO_WORDS:
             raise
         except Exception as error:
-            if (withheld := _withheld(error, screen.after(str(error)))) is None:
+            words = _words_of(error)
+            released = screen.after(words)
+            if released == words:
                 raise
-            raise withheld from None
-        return screen.after(output)
+            withheld = _withheld(released)
+        else:
+            return screen.after(output)
+        raise withheld  # here, where it has no context that says the same words
 
     return _with_hints(_run, base._run)
 
@@ -137,18 +173,24 @@ def _screened_arun(base: type[BaseTool]) -> Callable[..., Awaitable[Any]]:
 
     @functools.wraps(inner)
     async def _arun(self: Any, *args: Any, **kwargs: Any) -> Any:
-        screen: Screen = getattr(self, place)
+        screen = _screen_of(self, place)
         if (instead := await screen.abefore(args, kwargs)) is not None:
             return instead
         try:
             output = await _inner_arun(base, self, args, kwargs)
+        except ParentCommand as parent:
+            withheld: Exception = ParentCommand(await screen.aafter(parent.args[0]))
         except _NO_WORDS:
             raise
         except Exception as error:
-            if (withheld := _withheld(error, await screen.aafter(str(error)))) is None:
+            words = _words_of(error)
+            released = await screen.aafter(words)
+            if released == words:
                 raise
-            raise withheld from None
-        return await screen.aafter(output)
+            withheld = _withheld(released)
+        else:
+            return await screen.aafter(output)
+        raise withheld
 
     return _with_hints(_arun, inner)
 
@@ -183,12 +225,26 @@ def _with_hints(wrapper: Callable[..., Any], inner: Callable[..., Any]) -> Calla
     return wrapper
 
 
-def _withheld(error: Exception, released: Any) -> ToolException | None:
-    """The error that is raised in place of one which may not say what it says; None for any other.
+def _withheld(released: Any) -> ToolException:
+    """The error that is raised in place of one which may not say what it says.
 
     The words of an error reach callbacks, traces and checkpoints, and those of a `ToolException` the model.
     """
-    if released == str(error):
-        return None
     content = released[0] if isinstance(released, tuple) else released
     return ToolException(content if isinstance(content, str) else str(getattr(content, "content", "")))
+
+
+def _words_of(error: BaseException, depth: int = 0) -> str:
+    """All that an error shows of itself, and of those that it came from."""
+    said, shown = str(error), repr(error)
+    words = [said, *([] if _is_shown(said, shown) else [shown]), *getattr(error, "__notes__", ())]
+    if depth < _DEEPEST:
+        others = [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
+        words += [_words_of(other, depth + 1) for other in dict.fromkeys(others) if other is not None]
+    return "\n".join(dict.fromkeys(filter(None, words)))
+
+
+def _is_shown(said: str, shown: str) -> bool:
+    """Whether `shown` says nothing but `said`, and the name of the error."""
+    name, _, rest = shown.partition("(")
+    return name.isidentifier() and rest in (f"{said!r})", f"{said!r},)", ")")

@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, 
 
 from ..core.decision import Action, Decision
 from ..core.points import Point
+from ..core.policy import Policy
 from .messages import is_name, said_only
 from .reporting import decision_in, entry
 
@@ -90,6 +91,19 @@ def rejecting(message: AIMessage, rejected: Sequence[tuple[ToolCall, Decision]])
     return after.model_copy(update={"response_metadata": {**message.response_metadata, "qwen3guard": said}})
 
 
+def dropping(message: AIMessage, dropped: Sequence[tuple[ToolCall, Decision]], policy: Policy) -> AIMessage:
+    """A copy of `message` without these calls and their marks; never blank."""
+    gone = {call["id"] for call, _ in dropped}
+    kept = [call for call in message.tool_calls if call["id"] not in gone]
+    update = {**said_only(message), "tool_calls": kept}
+    if not (kept or update["content"]):
+        update["content"] = policy.redacted(dropped[0][1])
+    update["response_metadata"] = {
+        key: item for key, item in update["response_metadata"].items() if key != "qwen3guard"
+    }
+    return message.model_copy(update=update)
+
+
 def _without(call: ToolCall) -> ToolCall:
     return ToolCall(name=_name(call), args={}, id=_id(call), type="tool_call")
 
@@ -102,11 +116,11 @@ def _chunk_without(chunk: ToolCallChunk, calls: Sequence[Call]) -> ToolCallChunk
     """`chunk` as it is, or without its part of the arguments where it belongs to one of `calls`."""
     if not any(_belongs(chunk, call) for call in calls):
         return chunk
-    begins = chunk["name"] is not None
+    begins = bool(chunk["name"])
     return ToolCallChunk(
         name=_name(chunk) if begins else None,
         args="{}" if begins else "",
-        id=_id(chunk) if chunk["id"] is not None else None,
+        id=_id(chunk) if chunk["id"] else None,
         index=chunk["index"],
         type="tool_call_chunk",
     )

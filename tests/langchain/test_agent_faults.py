@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, ModelFallbackMiddleware, ModelRetryMiddleware
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    ModelFallbackMiddleware,
+    ModelResponse,
+    ModelRetryMiddleware,
+    ToolRetryMiddleware,
+)
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import BaseTool, ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel
 
@@ -20,7 +27,7 @@ from qwen3guard_integrations.testing import FakeGuard
 
 from ..conftest import Lane
 from .agents import THREAD, ScriptedModel, agent, asking, calls, search_tool
-from .helpers import REFUSAL, VIOLENT, asked
+from .helpers import REFUSAL, VIOLENT, Recorder, asked
 
 CANARY = "canary7f3a"
 
@@ -186,6 +193,138 @@ async def test_a_fallback_model_answers_unguarded(lane: Lane) -> None:
     made, _ = agent([done(f"a {CANARY}")], fallback, guarding(exit_behavior="error"))
     with pytest.raises(BlockedError):
         await lane(made, "invoke", asking("q"), THREAD)
+
+
+class Routes(AgentMiddleware[Any, Any, Any]):
+    """Asks another model, as routers and fallbacks do."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request.override(model=self.model))
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(request.override(model=self.model))
+
+
+class Answers(AgentMiddleware[Any, Any, Any]):
+    """Answers in place of the model, as caches do."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return ModelResponse(result=[AIMessage(CANARY, id="k")])
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return ModelResponse(result=[AIMessage(CANARY, id="k")])
+
+
+@pytest.mark.parametrize("mode", ["values", "messages", "updates"])
+async def test_a_model_that_an_inner_middleware_chooses_is_not_guarded(mode: Any, lane: Lane) -> None:
+    search, ran = search_tool()
+    routed = Routes(ScriptedModel(script=[calls(CANARY, "b"), done(f"a {CANARY}")]))
+    made, _ = agent([done()], guarding(), routed, tools=[search])
+    items = await lane.collect(made, "stream", asking("q"), THREAD, stream_mode=mode)
+    assert CANARY not in repr(items)
+    assert CANARY not in repr(list(made.get_state_history(THREAD)))
+    assert ran == ["b"]
+
+
+async def test_an_inner_middleware_that_answers_by_itself_is_not_judged(lane: Lane) -> None:
+    made, _ = agent([done()], guarding(), Answers())
+    assert last(await lane(made, "invoke", asking("q"), THREAD)) == REFUSAL
+    assert CANARY not in repr(list(made.get_state_history(THREAD)))
+
+
+async def test_words_beside_the_content_stay_when_it_is_removed(lane: Lane) -> None:
+    made, model = agent([done()], guarding(exit_behavior="replace"))
+    message = HumanMessage("hi", additional_kwargs={"reasoning_content": CANARY})
+    await lane(made, "invoke", {"messages": [message]}, THREAD)
+    assert CANARY not in repr(model.calls)
+
+
+@pytest.mark.parametrize("call_id", ["call 1", "c" * 80])
+async def test_a_review_is_skipped_by_a_strange_id(call_id: str, lane: Lane) -> None:
+    search, ran = search_tool()
+    asks = AIMessage("", tool_calls=[{"name": "search", "args": {"q": CANARY}, "id": call_id}])
+    made, _ = agent([asks, done()], guarding(policy={"points": {"tool_call": "review"}}), tools=[search])
+    result = await lane(made, "invoke", asking("q"), THREAD)
+    assert "__interrupt__" in result or last(result) == "done"
+    assert not ran
+
+
+async def test_a_review_that_nobody_answers_lets_the_call_through(lane: Lane) -> None:
+    search, ran = search_tool()
+    made, model = agent([calls(CANARY), done()], guarding(policy={"points": {"tool_call": "review"}}), tools=[search])
+    await lane(made, "invoke", asking("q"), THREAD)
+    result = await lane(made, "invoke", asking("never mind"), THREAD)
+    assert last(result) == "done"
+    assert CANARY not in repr(model.calls[1:])
+    assert CANARY not in repr(made.get_state(THREAD).values["messages"])
+    assert not ran
+
+
+async def test_an_error_names_what_it_came_from(lane: Lane) -> None:
+    @tool("search")
+    def fails(q: str) -> str:
+        """Fail."""
+        raise ValueError("fine") from KeyError(CANARY)
+
+    recorder = Recorder()
+    made, _ = agent([calls("a"), done()], guarding(), tools=[fails])
+    with pytest.raises(ToolException):
+        await lane(made, "invoke", asking("q"), {**THREAD, "callbacks": [recorder]})
+    assert CANARY not in repr([[run.inputs, run.outputs, run.error, run.events] for run in recorder.runs])
+
+
+class Retells(AgentMiddleware[Any, Any, Any]):
+    """Puts something else in place of a tool's result."""
+
+    def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+        handler(request)
+        return ToolMessage(f"raw {CANARY}", tool_call_id=request.tool_call["id"], name="search")
+
+    async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        await handler(request)
+        return ToolMessage(f"raw {CANARY}", tool_call_id=request.tool_call["id"], name="search")
+
+
+@pytest.mark.parametrize("found", [CANARY, "fine"])
+async def test_what_an_inner_middleware_makes_of_a_result_is_not_judged(found: str, lane: Lane) -> None:
+    search, _ = search_tool({"a": found})
+    made, model = agent([calls("a"), done()], guarding(exit_behavior="replace"), Retells(), tools=[search])
+    await lane(made, "invoke", asking("q"), THREAD)
+    assert CANARY not in repr(model.calls)
+    assert CANARY not in repr(list(made.get_state_history(THREAD)))
+
+
+async def test_a_block_is_taken_for_a_failure_of_the_tool(lane: Lane) -> None:
+    search, _ = search_tool({"a": CANARY})
+    retry = ToolRetryMiddleware(max_retries=2, initial_delay=0.0)
+    made, _ = agent([calls("a"), done()], guarding(exit_behavior="error"), retry, tools=[search])
+    with pytest.raises(BlockedError):
+        await lane(made, "invoke", asking("q"), THREAD)
+
+
+class Counts(BaseTool):
+    """Knows how often it was called."""
+
+    name: str = "counts"
+    description: str = "Count."
+    calls: int = 0
+
+    def _run(self, q: str) -> str:
+        self.calls += 1
+        return f"call {self.calls}"
+
+
+async def test_a_tool_loses_its_state(lane: Lane) -> None:
+    counts = Counts()
+    script = [calls("a", name="counts", text="one "), calls("b", name="counts", text="two "), done()]
+    made, _ = agent(script, guarding(), tools=[counts])
+    result = await lane(made, "invoke", asking("q"), THREAD)
+    assert [message.text for message in result["messages"] if isinstance(message, ToolMessage)] == ["call 1", "call 2"]
+    assert counts.calls == 2
 
 
 class Weather(BaseModel):
