@@ -17,7 +17,10 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar, cast, get_type_hints
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
+from langchain_core.tools.base import _format_output, _handle_tool_error, _handle_validation_error
 from langgraph.errors import GraphBubbleUp, ParentCommand
+from pydantic import ValidationError
+from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from ..core.errors import GuardConfigurationError, Qwen3GuardError
 
@@ -59,6 +62,21 @@ def screened_tool(tool: T, screen: Screen) -> T:
     return copy
 
 
+def lasting_screened_tool(tool: T, screen: Screen) -> T:
+    """As `screened_tool`. The screen belongs to the class, so that no way of copying or rebuilding a tool loses it."""
+    hashed: Any = screen
+    copy = tool.model_copy()
+    copy.__class__ = _screened_class(type(tool), hashed)
+    return copy
+
+
+def screens_of(tool: BaseTool) -> Iterator[Screen]:
+    """The screens that `tool` itself goes through."""
+    for number in range(getattr(tool, "_qwen3guard_screens", 0)):
+        if (screen := getattr(tool, f"_qwen3guard_screen_{number}", None)) is not None:
+            yield screen
+
+
 def screened_view(tool: T) -> T:
     """Another view of `tool`, with the same state, whose calls go through the screen of `viewing`."""
     view: Any = object.__new__(_screened_class(type(tool)))
@@ -78,7 +96,7 @@ def viewing(screen: Screen) -> Iterator[None]:
 
 
 def _screen_of(tool: Any, place: str) -> Screen:
-    screen: Screen | None = vars(tool).get(place) or _VIEWED.get()
+    screen: Screen | None = getattr(tool, place, None) or _VIEWED.get()
     if screen is None:
         raise GuardConfigurationError("a tool that an agent's guard had in its hands was called by somebody else")
     return screen
@@ -90,13 +108,14 @@ def _place_of_screen(base: type[BaseTool]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _screened_class(base: type[BaseTool]) -> Any:
+def _screened_class(base: type[BaseTool], screen: Screen | None = None) -> Any:
     metaclass: Any = type(base)
+    place = _place_of_screen(base)
     namespace: dict[str, Any] = {
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
-        "__annotations__": {"_qwen3guard_screens": ClassVar},
+        "__annotations__": {"_qwen3guard_screens": ClassVar, place: ClassVar},
         "_qwen3guard_screens": getattr(base, "_qwen3guard_screens", 0) + 1,
         "_run": _screened_run(base),
         "_arun": _screened_arun(base),
@@ -104,6 +123,8 @@ def _screened_class(base: type[BaseTool]) -> Any:
         "run": _run_of(base),
         "arun": _arun_of(base),
     }
+    if screen is not None:
+        namespace[place] = screen
     return metaclass(base.__name__, (base,), namespace)
 
 
@@ -150,18 +171,16 @@ def _screened_run(base: type[BaseTool]) -> Callable[..., Any]:
         try:
             output = base._run(self, *args, **kwargs)
         except ParentCommand as parent:
-            withheld: Exception = ParentCommand(screen.after(parent.args[0]))
+            caught: Exception = parent
         except _NO_WORDS:
             raise
-        except Exception as error:
-            words = _words_of(error)
-            released = screen.after(words)
-            if released == words:
-                raise
-            withheld = _withheld(released)
+        except Exception as error:  # noqa: BLE001  # it is raised again, or what is made of it is
+            caught = error
         else:
             return screen.after(output)
-        raise withheld  # here, where it has no context that says the same words
+        # Here, where nothing that is raised has a context that says the same words.
+        said = _said_by(self, caught)
+        return _result_of(self, caught, said, screen.after(said))
 
     return _with_hints(_run, base._run)
 
@@ -179,18 +198,15 @@ def _screened_arun(base: type[BaseTool]) -> Callable[..., Awaitable[Any]]:
         try:
             output = await _inner_arun(base, self, args, kwargs)
         except ParentCommand as parent:
-            withheld: Exception = ParentCommand(await screen.aafter(parent.args[0]))
+            caught: Exception = parent
         except _NO_WORDS:
             raise
-        except Exception as error:
-            words = _words_of(error)
-            released = await screen.aafter(words)
-            if released == words:
-                raise
-            withheld = _withheld(released)
+        except Exception as error:  # noqa: BLE001  # it is raised again, or what is made of it is
+            caught = error
         else:
             return await screen.aafter(output)
-        raise withheld
+        said = _said_by(self, caught)
+        return _result_of(self, caught, said, await screen.aafter(said))
 
     return _with_hints(_arun, inner)
 
@@ -225,13 +241,44 @@ def _with_hints(wrapper: Callable[..., Any], inner: Callable[..., Any]) -> Calla
     return wrapper
 
 
-def _withheld(released: Any) -> ToolException:
-    """The error that is raised in place of one which may not say what it says.
+def _is_handled(tool: BaseTool, error: Exception) -> bool:
+    """Whether LangChain makes a result for the model of `error`, because the tool says so."""
+    if isinstance(error, ToolException):
+        return bool(tool.handle_tool_error)
+    return isinstance(error, ValidationError | ValidationErrorV1) and bool(tool.handle_validation_error)
 
-    The words of an error reach callbacks, traces and checkpoints, and those of a `ToolException` the model.
+
+def _said_by(tool: BaseTool, error: Exception) -> Any:
+    """What there is to judge of `error`: what the tool makes of it for the model, or else its words.
+
+    These reach callbacks, traces and checkpoints.
     """
-    content = released[0] if isinstance(released, tuple) else released
-    return ToolException(content if isinstance(content, str) else str(getattr(content, "content", "")))
+    if isinstance(error, ParentCommand):
+        return error.args[0]
+    if not _is_handled(tool, error):
+        return _words_of(error)
+    if isinstance(error, ToolException):
+        return _handle_tool_error(error, flag=tool.handle_tool_error or None)
+    return _handle_validation_error(cast("ValidationError", error), flag=tool.handle_validation_error or True)
+
+
+def _result_of(tool: BaseTool, error: Exception, said: Any, released: Any) -> Any:
+    """The result where the tool handles `error`.
+
+    Raises:
+        Exception: `error`, if it is not handled; one that says what may be said, if it says what may not.
+    """
+    if isinstance(error, ParentCommand):
+        raise error if released is said else ParentCommand(released)
+    paired = tool.response_format == "content_and_artifact"
+    if paired and isinstance(released, tuple):
+        released = released[0]
+    if _is_handled(tool, error):
+        output = _format_output(released, None, call_id(), tool.name, "error")
+        return (output, None) if paired else output
+    if released == said:
+        raise error
+    raise ToolException(released if isinstance(released, str) else str(getattr(released, "content", "")))
 
 
 def _words_of(error: BaseException, depth: int = 0) -> str:

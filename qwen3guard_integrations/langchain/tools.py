@@ -16,7 +16,7 @@ from ..core.points import Point
 from ..core.policy import Policy, filled
 from ..guards.protocol import Guard
 from .agent_tools import WITHHELD
-from .screened_tool import call_id, screened_tool
+from .screened_tool import call_id, lasting_screened_tool, screens_of
 from .screener import Screener
 from .tool_values import read_call, read_result
 from .values import Reading, stopping
@@ -92,7 +92,7 @@ def _guarded(tool: T, screener: Screener, *, raises: bool) -> T:
             f"guard_tool takes tools, not {type(tool).__name__}", hint="make one of a function with @tool"
         )
     screen = _ToolScreen(screener, tool, raises)
-    return tool if any(map(screen.repeats, vars(tool).values())) else screened_tool(tool, screen)
+    return tool if any(map(screen.repeats, screens_of(tool))) else lasting_screened_tool(tool, screen)
 
 
 class _ToolScreen:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import ConfigurableField, RunnableConfig
 from langchain_core.tools import (
     BaseTool,
     InjectedToolArg,
@@ -462,6 +464,106 @@ async def test_the_words_of_a_tool_exception_are_judged(lane: Lane) -> None:
     assert (message.content, message.status) == ("cannot x", "error")
     message = await lane(guarded, "invoke", call(CANARY[::-1]))
     assert (message.content, message.status) == (REMOVED, "error")
+
+
+class Detailed(ToolException):
+    """Says more to whoever asks."""
+
+    detail = CANARY
+
+
+def detail_of(error: ToolException) -> Any:
+    """What a tool makes of its errors for the model."""
+    return [{"type": "text", "text": f"failed: {getattr(error, 'detail', '')}"}]
+
+
+def fail(error: Exception, response_format: Any = "content", **handlers: Any) -> BaseTool:
+    def echo(q: str) -> Any:
+        """Fail."""
+        if isinstance(error, ToolException):
+            raise error
+        return NoteModel(note=error)
+
+    return StructuredTool.from_function(echo, response_format=response_format, **handlers)
+
+
+@pytest.mark.parametrize("response_format", ["content", "content_and_artifact"])
+@pytest.mark.parametrize(
+    ("error", "handlers", "said"),
+    [
+        (ToolException("fine"), {"handle_tool_error": True}, "fine"),
+        (ToolException(CANARY), {"handle_tool_error": True}, REMOVED),
+        (ToolException(CANARY), {"handle_tool_error": "It failed."}, "It failed."),
+        (Detailed("fine"), {"handle_tool_error": detail_of}, REMOVED),
+        (ToolException("fine"), {"handle_tool_error": detail_of}, [{"type": "text", "text": "failed: "}]),
+        (ValueError(), {"handle_validation_error": lambda error: f"{CANARY} {type(error).__name__}"}, REMOVED),
+        (ValueError(), {"handle_validation_error": "Wrong."}, "Wrong."),
+    ],
+)
+async def test_what_a_tool_makes_of_its_errors_for_the_model_is_judged(
+    error: Exception, handlers: dict[str, Any], said: Any, response_format: Any, lane: Lane
+) -> None:
+    recorder, judge = Recorder(), guard()
+    guarded = guard_tool(fail(error, response_format, **handlers), judge)
+    message = await lane(guarded, "invoke", call("x"), {"callbacks": [recorder]})
+    assert (message.content, message.status, message.artifact) == (said, "error", None)
+    assert (message.name, message.tool_call_id) == ("echo", "c1")
+    assert await lane(guarded, "invoke", {"q": "x"}) == said
+    assert CANARY not in repr([[run.outputs, run.error, run.events] for run in recorder.runs])
+    assert len(asked(judge)) == 2
+
+
+class DiesOfResults(FakeGuard):
+    """Judges calls, and no results."""
+
+    def _answers(self, conversations: Any) -> Any:
+        if any(one.judged.role == "tool" for one in conversations):
+            raise GuardUnavailableError("down")
+        return super()._answers(conversations)
+
+
+@pytest.mark.parametrize(
+    ("judge", "settings", "expected"),
+    [
+        (guard(), {"on_block": "raise"}, BlockedError),
+        (guard(), {}, ToolException),
+        (DiesOfResults(), {}, GuardUnavailableError),
+    ],
+)
+async def test_no_error_carries_the_words_of_the_one_before(
+    judge: FakeGuard, settings: Any, expected: type[Exception], lane: Lane
+) -> None:
+    recorder = Recorder()
+    guarded = guard_tool(fail(ToolException(f"a {CANARY}")), judge, **settings)
+    with pytest.raises(expected) as raised:
+        await lane(guarded, "invoke", call("x"), {"callbacks": [recorder]})
+    assert f"a {CANARY}" not in "".join(traceback.format_exception(raised.value))
+    (run,) = recorder.runs
+    assert run.error
+    assert CANARY not in repr([run.outputs, run.error, run.events])
+
+
+async def test_an_error_that_may_pass_is_the_tool_s_own(lane: Lane) -> None:
+    error = ToolException("fine")
+    error.__cause__ = ZeroDivisionError("by nought")
+    with pytest.raises(ToolException) as raised:
+        await lane(guard_tool(fail(error), guard()), "invoke", call("x"))
+    assert raised.value is error
+    assert isinstance(error.__cause__, ZeroDivisionError)
+
+
+async def test_copies_of_a_guarded_tool_are_guarded(lane: Lane) -> None:
+    guarded = guard_tool(TOOLS["decorated"], guard())
+    fields = {name: getattr(guarded, name) for name in type(guarded).model_fields}
+    described = guarded.configurable_fields(description=ConfigurableField(id="description"))
+    for one in (
+        copy.copy(guarded),
+        copy.deepcopy(guarded),
+        guarded.model_copy(update={"description": "Other."}),
+        type(guarded)(**fields),
+        described.with_config(configurable={"description": "Other."}),
+    ):
+        assert await lane(one, "invoke", {"q": "leak"}) == REMOVED
 
 
 async def test_a_plain_tool_of_one_argument(lane: Lane) -> None:
