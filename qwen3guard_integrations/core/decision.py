@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from functools import total_ordering
 from typing import Final
@@ -88,3 +89,9 @@ class Decision(Value):
             why = str(self.severity) if self.severity else "not judged"
             why += f": {self.category_names}" if self.category_names else ""
         return f"{self.action} at {self.point} ({why})"
+
+
+def stopping(decisions: Iterable[Decision]) -> Decision | None:
+    """The decision that stops the value, if one does; of several, the strictest."""
+    stops = [decision for decision in decisions if decision.stops]
+    return max(stops, key=lambda decision: decision.action) if stops else None

@@ -194,6 +194,10 @@ class Policy(PointRule):
         """What the user reads in place of a text that `decision` stops."""
         return filled(self.refusal, decision)
 
+    def last_words(self, decision: Decision) -> str:
+        """What the reader gets in place of the rest of an answer: the redaction where it says so, else the refusal."""
+        return self.redacted(decision) if decision.action is Action.REDACT else self.refused(decision)
+
     @classmethod
     def strict(cls, **settings: Any) -> Self:
         """A policy that counts Controversial as Unsafe."""

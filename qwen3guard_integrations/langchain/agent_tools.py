@@ -13,21 +13,21 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessag
 from langgraph.types import Command
 
 from ..core.conversation import Conversation, Turn
-from ..core.decision import Action, Decision
+from ..core.decision import Action, Decision, stopping
 from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.points import Point
 from ..core.policy import Policy, filled
 from ..core.screening import Item
+from ..reporting import decision_in, entry
 from .gathering import Gathering, Place
 from .history import Known, Screened
 from .messages import turn_of
-from .reporting import decision_in, entry
 from .review import Reviewed, ask_person
 from .screened_tool import screened_view, viewing
 from .screener import Screener
 from .tool_values import read_call, read_output, read_result
-from .values import Reading, stopping, unheard
+from .values import Reading, unheard
 from .withheld import calls_for_review, dropping, is_withheld, mark_of, rejecting
 
 WITHHELD: Final = "This tool call was withheld by the safety policy ({categories}): the tool did not run."

@@ -16,19 +16,20 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from ..core.conversation import Conversation, Turn
 from ..core.course import Course
-from ..core.decision import Action, Decision
+from ..core.decision import Action, Decision, stopping
 from ..core.errors import BlockedError
 from ..core.gate import Gate
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item, screening
+from ..core.words import is_name
 from ..guards.load import how_loaded
 from ..guards.protocol import Guard, StreamSession
 from ..guards.streaming import open_stream
-from .chunks import last_chunk, last_text, pieces_of, whole, without
-from .messages import is_name, parts_of, refusal_message, tool_calls_of, turn_of
+from .chunks import last_chunk, pieces_of, whole, without
+from .messages import parts_of, refusal_message, tool_calls_of, turn_of
 from .reporting import Report
-from .values import DROPPED, Reading, Scope, read, read_conversation, stopping
+from .values import DROPPED, Reading, Scope, read, read_conversation
 from .withheld import marks, withholding
 
 M = TypeVar("M", bound=AIMessage)
@@ -294,7 +295,7 @@ class Answer:
             return [_chunk(self._report(like))] if self.tries or self._failed else []
         if self.screens.on_block == "raise" and self.stopped.action is not Action.REDACT:
             raise BlockedError(self.stopped)
-        text = last_text(self.screens.policy, self.stopped)
+        text = self.screens.policy.last_words(self.stopped)
         message = last_chunk(text, self.stopped, like, begun=self.gate.anything_left)
         message.response_metadata["qwen3guard"] |= self._effort()
         return [_chunk(self._in_blocks(message))]

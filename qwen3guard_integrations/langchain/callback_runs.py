@@ -23,10 +23,10 @@ from ..core.gate import Gate, Piece
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item, screening
+from ..core.words import tool_call_text
 from ..guards.protocol import Guard, StreamSession
 from ..guards.streaming import open_stream
 from .chunks import pieces_of
-from .messages import tool_call_text
 from .values import Scope, read
 
 Source = Literal["tokens", "events"]

@@ -7,11 +7,11 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
-from ..core.decision import Action, Decision
+from ..core.decision import Decision
 from ..core.gate import Piece
 from ..core.points import Point
-from ..core.policy import Policy
-from .messages import reasoning_of, refusal_message, text_of, tool_call_text, tool_calls_of, without_reasoning
+from ..core.words import tool_call_text
+from .messages import reasoning_of, refusal_message, text_of, tool_calls_of, without_reasoning
 
 
 def pieces_of(chunk: BaseMessage) -> list[Piece]:
@@ -36,11 +36,6 @@ def whole(chunks: Sequence[BaseMessage]) -> BaseMessage:
     for chunk in rest:
         message = message + chunk
     return message  # type: ignore[no-any-return]
-
-
-def last_text(policy: Policy, decision: Decision) -> str:
-    """What the reader gets in place of the rest of an answer: the redaction where it says so, else the refusal."""
-    return policy.redacted(decision) if decision.action is Action.REDACT else policy.refused(decision)
 
 
 def last_chunk(text: str, decision: Decision, like: AIMessageChunk | None, *, begun: bool) -> AIMessageChunk:

@@ -15,15 +15,14 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, field_validator
 
 from ..core.conversation import Conversation, Turn
-from ..core.decision import Action, Decision
+from ..core.decision import Action, Decision, stopping
 from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.protocol import Guard
-from .reporting import entry
+from ..reporting import entry
 from .screener import Screener
-from .values import stopping
 
 R = TypeVar("R", bound=BaseRetriever)
 logger = logging.getLogger(__name__)

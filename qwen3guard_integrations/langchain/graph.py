@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.graph import END
 from langgraph.types import Command
 
-from ..core.decision import Action, Decision
+from ..core.decision import Action, Decision, stopping
 from ..core.errors import GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.points import Point
@@ -22,7 +22,7 @@ from ..guards.protocol import Guard
 from .history import screened
 from .messages import refusal_message, said_only
 from .screener import Screener
-from .values import DROPPED, read, stopping
+from .values import DROPPED, read
 
 NodeFlow = Generator[Sequence[Item], list[Decision], Command[Any]]
 

@@ -15,13 +15,13 @@ from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, Syste
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
-from ..core.decision import Action, Decision
+from ..core.decision import Action, Decision, stopping
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from .messages import without
 from .review import Kind, Outcome, Reviewed, ask_person
-from .values import Scope, read_messages, stopping
+from .values import Scope, read_messages
 
 _MOST_KNOWN: Final = 16_384
 

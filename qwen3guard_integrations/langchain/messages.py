@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
-from urllib.parse import unquote
 
 from langchain_core.messages import (
     AIMessage,
@@ -24,12 +20,10 @@ from langchain_core.messages import (
 from ..core.conversation import Role, Turn
 from ..core.decision import Decision
 from ..core.points import Point
+from ..core.words import WORDLESS_KEYS, is_name, parsed, strings_in, tool_call_text
 
 # Blocks that hold a picture, a sound or a file: the guard reads text only, so of these only what is text.
 _MEDIA: Final = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file"})
-_WORDS_OF_MEDIA: Final = frozenset({"text", "title", "context", "transcript"})
-_ENCODED: Final = frozenset({"base64", "data", "file_data"})
-_WORDLESS_KEYS: Final = frozenset({"type", "id", "index", "signature", "mime_type", "media_type", "source_type"})
 _TEXT_BLOCKS: Final = frozenset({"text", "input_text", "output_text"})
 _REASONING_BLOCKS: Final = frozenset({"reasoning", "thinking"})
 # Copies of tool calls in the content, as providers write them, and where the arguments stand in them.
@@ -46,12 +40,6 @@ _CHAT_ROLES: Final[Mapping[str, Role]] = {
 }
 _REASONING_KEYS: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 _CALL_KEYS: Final = ("tool_calls", "function_call")
-_NAME: Final = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
-
-
-def is_name(text: object) -> bool:
-    """Whether `text` can be no more than the name of a thing: short, without spaces, of ASCII letters and digits."""
-    return isinstance(text, str) and _NAME.fullmatch(text) is not None
 
 
 def role_of(message: BaseMessage) -> Role:
@@ -78,7 +66,7 @@ def text_of(message: BaseMessage) -> str:
         return text
     audio = message.additional_kwargs.get("audio")
     said = (message.additional_kwargs.get("refusal"), audio.get("transcript") if isinstance(audio, Mapping) else None)
-    return "\n".join(filter(None, (text, *map(_strings_in, said))))
+    return "\n".join(filter(None, (text, *map(strings_in, said))))
 
 
 def reasoning_of(message: BaseMessage) -> str:
@@ -86,7 +74,7 @@ def reasoning_of(message: BaseMessage) -> str:
     text = _joined(message, reasoning=True)
     if not message.additional_kwargs:
         return text
-    copies = (text, *(_strings_in(message.additional_kwargs.get(key)) for key in _REASONING_KEYS))
+    copies = (text, *(strings_in(message.additional_kwargs.get(key)) for key in _REASONING_KEYS))
     return "\n".join(dict.fromkeys(filter(None, copies)))  # some servers send the same words under two names
 
 
@@ -106,55 +94,13 @@ def _texts(message: BaseMessage) -> Iterator[tuple[str, bool]]:
             continue
         kind = block.get("type", "")
         if kind in _REASONING_BLOCKS:
-            yield _strings_in(block), True
+            yield strings_in(block), True
         elif kind in _TEXT_BLOCKS and isinstance(block.get("text"), str):
             yield block["text"], False
         elif kind not in _CALL_BLOCKS or not _is_copy(block, message):
-            words = _strings_in(block, media=kind in _MEDIA)
+            words = strings_in(block, media=kind in _MEDIA)
             whole = words and not isinstance(message, BaseMessageChunk)  # blocks of a chunk are pieces of blocks
             yield f"\n{words}\n" if whole else words, False
-
-
-def _strings_in(value: object, *, media: bool = False) -> str:
-    """All words in a block whose form is not known: rather too much is judged than too little."""
-    if isinstance(value, str):
-        return _text_of_data_url(value) if value.startswith("data:") else value
-    if isinstance(value, Mapping):
-        words = (_entry_words(value, key, media) for key in value if key not in _WORDLESS_KEYS)
-        return "\n".join(filter(None, words))
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return "\n".join(filter(None, (_strings_in(item, media=media) for item in value)))
-    return ""
-
-
-def _entry_words(block: Mapping[str, Any], key: str, media: bool) -> str:
-    value = block[key]
-    encoded = key == "base64" or (
-        key in _ENCODED and (media or "base64" in {block.get("type"), block.get("source_type")})
-    )
-    if encoded and isinstance(value, str) and not value.startswith("data:"):
-        kind = str(block.get("mime_type") or block.get("media_type") or block.get("type"))
-        return _decoded(value) if kind.startswith("text") else ""
-    if media and isinstance(value, str) and key not in _WORDS_OF_MEDIA and not value.startswith("data:text/"):
-        return ""
-    return _strings_in(value, media=media and key not in _WORDS_OF_MEDIA)
-
-
-def _text_of_data_url(url: str) -> str:
-    head, comma, data = url.partition(",")
-    if not comma:
-        return url
-    if not head.startswith("data:text/"):
-        return "" if head.endswith(";base64") else url
-    return _decoded(data) if head.endswith(";base64") else unquote(data)
-
-
-def _decoded(data: str) -> str:
-    """The text in base64; what cannot be decoded is judged as it stands."""
-    try:
-        return base64.b64decode(data).decode("utf-8", "replace")
-    except ValueError:
-        return data
 
 
 def tool_calls_of(message: BaseMessage) -> list[Mapping[str, Any]]:
@@ -172,36 +118,12 @@ def tool_calls_of(message: BaseMessage) -> list[Mapping[str, Any]]:
     return calls
 
 
-def tool_call_text(call: Mapping[str, Any]) -> str:
-    """A tool call as text: `name({"argument": "value"})`."""
-    arguments = _parsed(call.get("args"))
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments or {}, ensure_ascii=False, default=str)
-    number = "" if is_name(call.get("id")) else str(call.get("id") or "")
-    return f"{call.get('name') or 'tool'}({arguments}){number}"
-
-
-def _parsed(arguments: object) -> object:
-    """Arguments without JSON's escapes, which hide letters; those that are no JSON as they are."""
-    if not isinstance(arguments, str):
-        return arguments
-    try:
-        return json.loads(arguments, object_pairs_hook=_all_pairs)
-    except ValueError:
-        return arguments
-
-
-def _all_pairs(pairs: list[tuple[str, Any]]) -> object:
-    """An object of JSON; with a key that is there twice, all its pairs, of which a parser keeps only the last."""
-    return dict(pairs) if len({key for key, _ in pairs}) == len(pairs) else [list(pair) for pair in pairs]
-
-
 def _is_copy(block: Mapping[str, Any], message: BaseMessage) -> bool:
     """Whether a block of the content says nothing but what a tool call of the message says too."""
-    copies = [_parsed(block[key]) for key in _ARGUMENTS if block.get(key)]
-    rest = (value for key, value in block.items() if key not in _ARGUMENTS | _WORDLESS_KEYS | {"name"})
-    return all(is_name(value) or not _strings_in(value) for value in rest) and any(
-        call.get("name") == block.get("name") and all(copy == _parsed(call.get("args")) for copy in copies)
+    copies = [parsed(block[key]) for key in _ARGUMENTS if block.get(key)]
+    rest = (value for key, value in block.items() if key not in _ARGUMENTS | WORDLESS_KEYS | {"name"})
+    return all(is_name(value) or not strings_in(value) for value in rest) and any(
+        call.get("name") == block.get("name") and all(copy == parsed(call.get("args")) for copy in copies)
         for call in tool_calls_of(message)
     )
 
@@ -290,7 +212,7 @@ def without_reasoning(message: BaseMessage) -> BaseMessage:
 
 def _wordless(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata without what repeats words of the text: log-probabilities do, and citations."""
-    return {key: value for key, value in metadata.items() if isinstance(value, str) or not _strings_in(value)}
+    return {key: value for key, value in metadata.items() if isinstance(value, str) or not strings_in(value)}
 
 
 def _without_tool_calls(message: AIMessage, decisions: Sequence[Decision], redaction: str) -> dict[str, Any]:

@@ -25,12 +25,12 @@ from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.protocol import Guard
+from ..reporting import entry
 from .agent_tools import ToolScreening, abandoned, messages_in
 from .answer import OnBlock, Screens, answering
 from .history import screened
 from .messages import refusal_message
 from .model import guarded
-from .reporting import entry
 from .screener import Screener
 from .withheld import calls_for_review
 

@@ -16,7 +16,7 @@ from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, field_validator
 
 from ..core.conversation import Conversation, Turn
-from ..core.decision import Action, Decision
+from ..core.decision import Action, Decision, stopping
 from ..core.errors import BlockedError, GuardConfigurationError, GuardError
 from ..core.flow import arun, run
 from ..core.points import Point
@@ -28,7 +28,7 @@ from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, screened
 from .holding import Held
 from .tracing import Run, atraced, atraced_all, traced, traced_all
-from .values import DROPPED, Reading, Scope, read, stopping, unheard
+from .values import DROPPED, Reading, Scope, read, unheard
 from .written import Written, aclose, apeeked, close, peeked
 
 if TYPE_CHECKING:

@@ -1,75 +1,32 @@
-"""A guard and a policy at work in LangChain: texts in, decisions out, and whoever listens is told."""
+"""A guard and a policy at work in LangChain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ..core.decision import Decision
-from ..core.errors import GuardConfigurationError
-from ..core.flow import arun, run
+from .. import screener
 from ..core.points import Point
 from ..core.policy import Policy
-from ..core.screening import Item, screening
-from ..guards.cached import CachedGuard
-from ..guards.load import load_guard
 from ..guards.protocol import Guard
 from .history import Known
 from .reporting import Report
 from .values import Scope
 
 
-class Screener:
-    """What every adapter of this package asks: decides about texts, and reports the decisions.
-
-    Args:
-        guard: Who judges: a guard, or what `load_guard` takes. Its verdicts are kept (`CachedGuard`), so that the same
-            text in the same context is judged once.
-        policy: What is done about verdicts: whatever `Policy.of` takes.
+class Screener(screener.Screener):
+    """As every adapter's; tells LangChain's listeners what was decided.
 
     Attributes:
-        guard: With its verdicts kept.
-        policy: As a `Policy`.
-        report: Who is told.
         known: Messages that may pass: adapters that share a screener judge none of them twice.
-
-    Raises:
-        GuardConfigurationError: `guard` is no guard.
     """
 
-    def __init__(self, guard: Guard | str, policy: Policy | Mapping[str, Any] | str | None = None) -> None:
-        if isinstance(guard, str):
-            guard = load_guard(guard)
-        if not isinstance(guard, Guard):
-            raise GuardConfigurationError(
-                f"guard must have check_many and acheck_many; {type(guard).__name__} has not", hint="see load_guard"
-            )
-        self.guard = guard if isinstance(guard, CachedGuard) else CachedGuard(guard)
-        self.policy = Policy.of(policy)
-        self.report = Report()
-        self.known = Known()
+    report: Report
 
-    @classmethod
-    def of(cls, guard: Screener | Guard | str, policy: Policy | Mapping[str, Any] | str | None = None) -> Screener:
-        """A screener from whatever names one; adapters that work together share theirs."""
-        return guard if isinstance(guard, Screener) else cls(guard, policy)
+    def __init__(self, guard: Guard | str, policy: Policy | Mapping[str, Any] | str | None = None) -> None:
+        super().__init__(guard, policy, report=Report())
+        self.known = Known()
 
     def scope(self, point: Point) -> Scope:
         """How values at `point` are to be read (`values.read`)."""
         return Scope(policy=self.policy, point=point)
-
-    def decide(self, items: Sequence[Item]) -> list[Decision]:
-        """A decision about every item, in order, with one question to the guard.
-
-        Raises:
-            GuardError: The guard gave no verdict, and the policy's `on_guard_error` is "raise".
-        """
-        decisions = run(screening(items, self.policy), self.guard.check_many)
-        self.report.tell(decisions)
-        return decisions
-
-    async def adecide(self, items: Sequence[Item]) -> list[Decision]:
-        """As `decide`, without blocking the event loop."""
-        decisions = await arun(screening(items, self.policy), self.guard.acheck_many)
-        await self.report.atell(decisions)
-        return decisions

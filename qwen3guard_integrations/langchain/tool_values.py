@@ -17,11 +17,12 @@ from langgraph.types import Command, Send
 from pydantic import BaseModel
 
 from ..core.conversation import Conversation, Turn
-from ..core.decision import Decision
+from ..core.decision import Decision, stopping
 from ..core.points import Point
 from ..core.screening import Item
-from .messages import is_name, parts_of, without
-from .values import DROPPED, Reading, Scope, read, stopping
+from ..core.words import is_name
+from .messages import parts_of, without
+from .values import DROPPED, Reading, Scope, read
 
 
 def read_call(name: str, args: Mapping[str, Any], scope: Scope) -> Reading:

@@ -10,7 +10,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.tools.base import _get_runnable_config_param, get_all_basemodel_annotations
 
-from ..core.decision import Decision
+from ..core.decision import Decision, stopping
 from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.points import Point
 from ..core.policy import Policy, filled
@@ -19,7 +19,7 @@ from .agent_tools import WITHHELD
 from .screened_tool import call_id, lasting_screened_tool, screens_of
 from .screener import Screener
 from .tool_values import read_call, read_result
-from .values import Reading, stopping
+from .values import Reading
 
 T = TypeVar("T", bound=BaseTool)
 OnBlock = Literal["message", "raise"]

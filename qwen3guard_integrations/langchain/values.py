@@ -27,11 +27,12 @@ from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPro
 from pydantic import BaseModel
 
 from ..core.conversation import Conversation, Role, Turn
-from ..core.decision import Action, Decision
+from ..core.decision import Action, Decision, stopping
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
-from .messages import is_name, parts_of, refusal_message, role_of, tool_call_text, turn_of, without
+from ..core.words import is_name, tool_call_text
+from .messages import parts_of, refusal_message, role_of, turn_of, without
 
 # Nothing in these can be read by a model as words of somebody else.
 _WORDLESS: Final = (
@@ -151,12 +152,6 @@ def unheard(reading: Reading, known: Reading) -> Reading:
 def _said(item: Item) -> object:
     judged = item.conversation.judged
     return item if judged.role == "assistant" else (item.point, judged)
-
-
-def stopping(decisions: Iterable[Decision]) -> Decision | None:
-    """The decision that stops the value, if one does; of several, the strictest."""
-    stops = [decision for decision in decisions if decision.stops]
-    return max(stops, key=lambda decision: decision.action) if stops else None
 
 
 def _nothing(value: Any) -> Reading:

@@ -15,8 +15,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, 
 from ..core.decision import Action, Decision
 from ..core.points import Point
 from ..core.policy import Policy
-from .messages import is_name, said_only
-from .reporting import decision_in, entry
+from ..core.words import is_name
+from ..reporting import decision_in, entry
+from .messages import said_only
 
 Call = Mapping[str, Any]
 

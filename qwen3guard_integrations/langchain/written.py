@@ -17,7 +17,7 @@ from ..core.gate import Gate, Piece
 from ..core.points import Point
 from ..core.screening import Item
 from ..guards.streaming import open_stream
-from .chunks import last_chunk, last_text, pieces_of, whole, without
+from .chunks import last_chunk, pieces_of, whole, without
 from .holding import Held
 from .messages import parts_of
 
@@ -85,7 +85,7 @@ class Written:
         return [self._last(stopped)]
 
     def _last(self, stopped: Decision) -> Any:
-        text, begun = last_text(self._screen.policy, stopped), self.gate.anything_left
+        text, begun = self._screen.policy.last_words(stopped), self.gate.anything_left
         if self._like is None:
             return f"\n\n{text}" if begun else text
         return last_chunk(text, stopped, self._like, begun=begun)

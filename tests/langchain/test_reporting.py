@@ -10,7 +10,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 
 from qwen3guard_integrations import Action, Category, Decision, Point, Scores, Severity, Verdict
-from qwen3guard_integrations.langchain.reporting import Report, entry
+from qwen3guard_integrations.langchain.reporting import Report
+from qwen3guard_integrations.reporting import entry
 
 from ..conftest import Lane
 

@@ -1,0 +1,77 @@
+"""A guard and a policy at work: texts in, decisions out, and whoever listens is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from .core.decision import Decision
+from .core.errors import GuardConfigurationError
+from .core.flow import arun, run
+from .core.policy import Policy
+from .core.screening import Item, screening
+from .guards.cached import CachedGuard
+from .guards.load import load_guard
+from .guards.protocol import Guard
+from .reporting import Report
+
+
+class Screener:
+    """What every adapter of this package asks: decides about texts, and reports the decisions.
+
+    Args:
+        guard: Who judges: a guard, or what `load_guard` takes. Its verdicts are kept (`CachedGuard`), so that the same
+            text in the same context is judged once.
+        policy: What is done about verdicts: whatever `Policy.of` takes.
+        report: Who is told; None for the log and the counters alone.
+
+    Attributes:
+        guard: With its verdicts kept.
+        policy: As a `Policy`.
+        report: Who is told.
+
+    Raises:
+        GuardConfigurationError: `guard` is no guard.
+    """
+
+    report: Report
+
+    def __init__(
+        self,
+        guard: Guard | str,
+        policy: Policy | Mapping[str, Any] | str | None = None,
+        *,
+        report: Report | None = None,
+    ) -> None:
+        if isinstance(guard, str):
+            guard = load_guard(guard)
+        if not isinstance(guard, Guard):
+            raise GuardConfigurationError(
+                f"guard must have check_many and acheck_many; {type(guard).__name__} has not", hint="see load_guard"
+            )
+        self.guard = guard if isinstance(guard, CachedGuard) else CachedGuard(guard)
+        self.policy = Policy.of(policy)
+        self.report = Report() if report is None else report
+
+    @classmethod
+    def of(cls, guard: Screener | Guard | str, policy: Policy | Mapping[str, Any] | str | None = None) -> Self:
+        """A screener from whatever names one; adapters that work together share theirs."""
+        if isinstance(guard, cls):
+            return guard
+        return cls(guard.guard, guard.policy) if isinstance(guard, Screener) else cls(guard, policy)
+
+    def decide(self, items: Sequence[Item]) -> list[Decision]:
+        """A decision about every item, in order, with one question to the guard.
+
+        Raises:
+            GuardError: The guard gave no verdict, and the policy's `on_guard_error` is "raise".
+        """
+        decisions = run(screening(items, self.policy), self.guard.check_many)
+        self.report.tell(decisions)
+        return decisions
+
+    async def adecide(self, items: Sequence[Item]) -> list[Decision]:
+        """As `decide`, without blocking the event loop."""
+        decisions = await arun(screening(items, self.policy), self.guard.acheck_many)
+        await self.report.atell(decisions)
+        return decisions
