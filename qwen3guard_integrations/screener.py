@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from .core.decision import Decision
 from .core.errors import GuardConfigurationError
@@ -23,7 +23,6 @@ class Screener:
         guard: Who judges: a guard, or what `load_guard` takes. Its verdicts are kept (`CachedGuard`), so that the same
             text in the same context is judged once.
         policy: What is done about verdicts: whatever `Policy.of` takes.
-        report: Who is told; None for the log and the counters alone.
 
     Attributes:
         guard: With its verdicts kept.
@@ -34,15 +33,9 @@ class Screener:
         GuardConfigurationError: `guard` is no guard.
     """
 
-    report: Report
+    report_type: ClassVar[type[Report]] = Report
 
-    def __init__(
-        self,
-        guard: Guard | str,
-        policy: Policy | Mapping[str, Any] | str | None = None,
-        *,
-        report: Report | None = None,
-    ) -> None:
+    def __init__(self, guard: Guard | str, policy: Policy | Mapping[str, Any] | str | None = None) -> None:
         if isinstance(guard, str):
             guard = load_guard(guard)
         if not isinstance(guard, Guard):
@@ -51,7 +44,7 @@ class Screener:
             )
         self.guard = guard if isinstance(guard, CachedGuard) else CachedGuard(guard)
         self.policy = Policy.of(policy)
-        self.report = Report() if report is None else report
+        self.report = self.report_type()
 
     @classmethod
     def of(cls, guard: Screener | Guard | str, policy: Policy | Mapping[str, Any] | str | None = None) -> Self:

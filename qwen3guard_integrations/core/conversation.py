@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -88,3 +88,15 @@ class Conversation(Value):
                 for message in messages
             )
         )
+
+
+def context_at(place: int, turns: Sequence[Turn], *, last: int) -> tuple[Turn, ...]:
+    """What the turn at `place` of a long conversation is judged with; `last` is the place of the last one.
+
+    The last turn gets all that came before it. Earlier ones get no more than the user's turn before an answer, so that
+    judging a whole history costs in proportion to its length.
+    """
+    before = (turn for turn in turns[:place] if not turn.blank)
+    if place == last:
+        return tuple(before)
+    return tuple(turn for turn in before if turn.role == "user")[-1:] if turns[place].role == "assistant" else ()

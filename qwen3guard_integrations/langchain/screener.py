@@ -21,10 +21,11 @@ class Screener(screener.Screener):
         known: Messages that may pass: adapters that share a screener judge none of them twice.
     """
 
+    report_type = Report
     report: Report
 
     def __init__(self, guard: Guard | str, policy: Policy | Mapping[str, Any] | str | None = None) -> None:
-        super().__init__(guard, policy, report=Report())
+        super().__init__(guard, policy)
         self.known = Known()
 
     def scope(self, point: Point) -> Scope:

@@ -26,7 +26,7 @@ from langchain_core.messages import (
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from pydantic import BaseModel
 
-from ..core.conversation import Conversation, Role, Turn
+from ..core.conversation import Conversation, Role, Turn, context_at
 from ..core.decision import Action, Decision, stopping
 from ..core.points import Point
 from ..core.policy import Policy
@@ -242,13 +242,10 @@ def read_messages(messages: Sequence[BaseMessage], scope: Scope, known: Containe
 
 
 def _context_at(place: int, messages: Sequence[BaseMessage], before: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    turns = (turn for turn in map(turn_of, messages[:place]) if not turn.blank)
-    if place == len(messages) - 1:
-        said = tuple(turns)
-        return said if said[: len(before)] == before else (*before, *said)  # a graph's answer repeats the question
-    if role_of(messages[place]) == "assistant":
-        return tuple(turn for turn in turns if turn.role == "user")[-1:]
-    return ()
+    context = context_at(place, [turn_of(message) for message in messages[: place + 1]], last=len(messages) - 1)
+    if place < len(messages) - 1 or context[: len(before)] == before:  # a graph's answer repeats the question
+        return context
+    return (*before, *context)
 
 
 def _read_prompt(prompt: PromptValue, scope: Scope) -> Reading:

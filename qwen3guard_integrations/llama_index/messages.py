@@ -1,0 +1,219 @@
+"""The texts in LlamaIndex's messages, each at its screening point, and messages without some of them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Final
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    CachePoint,
+    ChatMessage,
+    DocumentBlock,
+    ImageBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+    VideoBlock,
+)
+from pydantic import BaseModel
+
+from ..core.conversation import Conversation, Role, Turn, context_at
+from ..core.decision import Decision
+from ..core.points import Point
+from ..core.policy import Policy
+from ..core.screening import Item
+from ..core.words import is_name, strings_in, tool_call_text
+
+_ROLES: Final[Mapping[str, Role]] = {
+    "assistant": "assistant",
+    "chatbot": "assistant",
+    "model": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "function": "tool",
+}
+_REASONING_KEYS: Final = ("reasoning_content", "reasoning", "thinking", "thinking_delta")
+_CALL_KEYS: Final = ("tool_calls", "function_call")
+# The guard reads text only: of these no more than their titles.
+_MEDIA: Final = (ImageBlock, AudioBlock, VideoBlock)
+
+
+def role_of(message: ChatMessage) -> Role:
+    """Who speaks; a role that is none of ours is taken for the user's, whose texts are judged most widely."""
+    return _ROLES.get(getattr(message.role, "value", str(message.role)).lower(), "user")
+
+
+def text_of(message: ChatMessage) -> str:
+    """Every text in the blocks that is neither thinking nor a tool call."""
+    said = (block for block in message.blocks if not isinstance(block, ThinkingBlock | ToolCallBlock))
+    return "\n".join(filter(None, map(_words, said)))
+
+
+def reasoning_of(message: ChatMessage) -> str:
+    """The thinking: thinking blocks, and what servers put into `reasoning_content`."""
+    thoughts = [block.content for block in message.blocks if isinstance(block, ThinkingBlock) and block.content]
+    return joined_reasoning("\n".join(thoughts), message.additional_kwargs)
+
+
+def joined_reasoning(text: str, extra: Mapping[str, Any]) -> str:
+    """`text` with the thinking in `extra`, the additional keywords of a message or a response."""
+    if not extra:
+        return text
+    copies = (text, *(strings_in(extra.get(key)) for key in _REASONING_KEYS))
+    return "\n".join(dict.fromkeys(filter(None, copies)))  # some servers send the same words under two names
+
+
+def _words(block: Any) -> str:
+    """All words in a block, whatever its kind: rather too much is judged than too little."""
+    if isinstance(block, TextBlock):
+        return block.text
+    if isinstance(block, CachePoint):
+        return ""
+    if isinstance(block, DocumentBlock):
+        return "\n".join(filter(None, (block.title, _text_of_file(block))))
+    if isinstance(block, _MEDIA):
+        return strings_in({"title": getattr(block, "title", None)})
+    fields = {name: _plain(value) for name, value in block if name != "block_type"}
+    return strings_in(fields)
+
+
+def _plain(value: Any) -> Any:
+    """`value` with blocks as their words."""
+    if isinstance(value, BaseModel):
+        return _words(value)
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _text_of_file(block: DocumentBlock) -> str:
+    """What is written in a text file; of others the guard reads nothing."""
+    if not isinstance(block.data, bytes) or not (block.document_mimetype or "text/").startswith("text/"):
+        return ""
+    try:
+        return base64.b64decode(block.data, validate=True).decode("utf-8", "replace")
+    except ValueError:
+        return block.data.decode("utf-8", "replace")
+
+
+def tool_calls_of(message: ChatMessage) -> list[dict[str, Any]]:
+    """The tool calls of an assistant message, each with `name`, `args` and `id`; the copies of some providers once."""
+    if role_of(message) != "assistant":
+        return []
+    calls = [
+        {"name": block.tool_name, "args": block.tool_kwargs, "id": block.tool_call_id}
+        for block in message.blocks
+        if isinstance(block, ToolCallBlock)
+    ]
+    others = [*(message.additional_kwargs.get("tool_calls") or ()), message.additional_kwargs.get("function_call")]
+    texts = set(map(tool_call_text, calls))
+    return calls + [call for call in map(_call_of, filter(None, others)) if tool_call_text(call) not in texts]
+
+
+def _call_of(call: Any) -> dict[str, Any]:
+    """A tool call as a provider writes it: a mapping or an object, in the form of OpenAI, Anthropic or Ollama."""
+    data = call if isinstance(call, Mapping) else call.model_dump() if isinstance(call, BaseModel) else vars(call)
+    function = data.get("function") or data
+    function = function if isinstance(function, Mapping) else vars(function)
+    arguments = next((function[key] for key in ("arguments", "input", "args") if function.get(key)), None)
+    return {"name": function.get("name"), "args": arguments, "id": data.get("id")}
+
+
+def parts_of(message: ChatMessage) -> list[tuple[Point, Turn]]:
+    """What there is to judge in a message, in the order in which it was written. Blank parts are none."""
+    role = role_of(message)
+    if role != "assistant":
+        point = Point.TOOL_OUTPUT if role == "tool" else Point.PROMPT
+        text = "\n".join(filter(None, (_name_in(message), reasoning_of(message), text_of(message))))
+        parts = [(point, Turn(role=role, content=text))]
+    else:
+        parts = [
+            (Point.REASONING, Turn(role=role, reasoning=reasoning_of(message))),
+            (Point.RESPONSE, Turn(role=role, content=text_of(message))),
+            *((Point.TOOL_CALL, Turn(role=role, content=tool_call_text(call))) for call in tool_calls_of(message)),
+        ]
+    return [(point, turn) for point, turn in parts if not turn.blank]
+
+
+def _name_in(message: ChatMessage) -> str:
+    name = message.additional_kwargs.get("name")
+    return name if isinstance(name, str) and not is_name(name) else ""
+
+
+def turn_of(message: ChatMessage) -> Turn:
+    """The message as context for later ones; tool calls of an assistant who said nothing else stand for the answer."""
+    text = text_of(message) or "\n".join(map(tool_call_text, tool_calls_of(message)))
+    return Turn(role=role_of(message), content=text)
+
+
+def items_of(messages: Sequence[ChatMessage], policy: Policy) -> list[list[Item]]:
+    """What there is to judge in each message of a conversation, with as much context as `context_at` says."""
+    turns = [turn_of(message) for message in messages]
+    readings: list[list[Item]] = []
+    for place, message in enumerate(messages):
+        if turns[place].role in policy.trusted_roles:
+            readings.append([])
+            continue
+        context = context_at(place, turns, last=len(messages) - 1)
+        parts = parts_of(message)
+        readings.append(
+            [
+                Item(point, Conversation(turns=(*(() if point is Point.TOOL_OUTPUT else context), turn)))
+                for point, turn in parts
+            ]
+        )
+    return readings
+
+
+def without(message: ChatMessage, decisions: Sequence[Decision], policy: Policy) -> ChatMessage:
+    """A copy of `message` without what does not pass.
+
+    Args:
+        message: A message with parts that do not pass.
+        decisions: One for each of `parts_of(message)`, in that order.
+        policy: Says what stands in place of a text; thinking and tool calls are left out.
+    """
+    failed = {decision.point: decision for decision in decisions if not decision.passes}
+    said = next((decision for point, decision in failed.items() if point not in _LEFT_OUT), None)
+    calls = [decision.passes for decision in decisions if decision.point is Point.TOOL_CALL]
+    blocks: list[Any] = list(message.blocks)
+    if Point.REASONING in failed:
+        blocks = [block for block in blocks if not isinstance(block, ThinkingBlock)]
+    if Point.TOOL_CALL in failed:
+        blocks = _without_calls(blocks, calls)
+    if said is not None:
+        kept = [block for block in blocks if isinstance(block, ThinkingBlock | ToolCallBlock)]
+        blocks = [*kept, TextBlock(text=policy.redacted(said))]
+    elif Point.TOOL_CALL in failed and not any(isinstance(block, TextBlock | ToolCallBlock) for block in blocks):
+        blocks.append(TextBlock(text=policy.redacted(failed[Point.TOOL_CALL])))
+    return ChatMessage(role=message.role, blocks=blocks, additional_kwargs=_extra(message, set(failed)))
+
+
+_LEFT_OUT: Final = frozenset({Point.REASONING, Point.TOOL_CALL})
+
+
+def _without_calls(blocks: Sequence[Any], passes: Sequence[bool]) -> list[Any]:
+    """`blocks` without the tool calls that do not pass: the blocks come first in `tool_calls_of`."""
+    rest = iter(passes)
+    return [block for block in blocks if not isinstance(block, ToolCallBlock) or next(rest)]
+
+
+def _extra(message: ChatMessage, failed: Set[Point]) -> dict[str, Any]:
+    """Of the additional keywords only names, and what was judged by itself and passes: they repeat the rest."""
+    judged = (*_REASONING_KEYS, *_CALL_KEYS) if role_of(message) == "assistant" else ()
+    gone = (*(_REASONING_KEYS if Point.REASONING in failed else ()), *(_CALL_KEYS if Point.TOOL_CALL in failed else ()))
+    return {
+        key: value
+        for key, value in message.additional_kwargs.items()
+        if key not in gone and (key in judged or is_name(value))
+    }
+
+
+def without_reasoning(message: ChatMessage) -> ChatMessage:
+    """A copy of `message` without its thinking."""
+    blocks: list[Any] = [block for block in message.blocks if not isinstance(block, ThinkingBlock)]
+    extra = {key: value for key, value in message.additional_kwargs.items() if key not in _REASONING_KEYS}
+    return ChatMessage(role=message.role, blocks=blocks, additional_kwargs=extra)
