@@ -53,6 +53,10 @@ class Screener:
             return guard
         return cls(guard.guard, guard.policy) if isinstance(guard, Screener) else cls(guard, policy)
 
+    def repeats(self, other: Screener) -> bool:
+        """Whether `other` asks the same guard and acts by the same policy."""
+        return self.guard.guard is other.guard.guard and self.policy == other.policy
+
     def decide(self, items: Sequence[Item]) -> list[Decision]:
         """A decision about every item, in order, with one question to the guard.
 

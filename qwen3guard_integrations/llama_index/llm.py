@@ -1,0 +1,211 @@
+"""`guard_llm`: a guarded copy of any LLM, in every way of calling it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, closing
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeVar
+
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.llm import LLM
+from llama_index_instrumentation import get_dispatcher
+
+from ..core.errors import GuardConfigurationError
+from ..core.flow import arun, run
+from ..core.policy import Policy
+from ..guards.protocol import Guard
+from ..guards.streaming import ascreened, screened
+from .answer import Answer, ChatForm, CompletionForm, Form, OnBlock, Prompt, Screens
+from .screener import Screener
+from .undecorated import undecorated
+
+M = TypeVar("M", bound=LLM)
+_CHAT: Final = ChatForm()
+_COMPLETION: Final = CompletionForm()
+_METHODS: Final = tuple(
+    f"{a}{stream}{kind}" for kind in ("chat", "complete") for stream in ("", "stream_") for a in ("", "a")
+)
+
+
+def guard_llm(
+    llm: M,
+    guard: Guard | Screener | str,
+    policy: Policy | Mapping[str, Any] | str | None = None,
+    *,
+    on_block: OnBlock = "refuse",
+    prompt: Literal["before", "off"] = "before",
+) -> M:
+    """A copy of `llm` whose prompts and answers are judged: same class, same settings, same methods.
+
+    All eight methods (chat and completion, whole and streamed, sync and async) and everything that is built on them
+    (`predict`, structured prediction, function calling, query and chat engines, agents) get only what may pass. Streams
+    leave token by token, each as soon as a judgement covers it; delta and cumulative text say the same. Thinking blocks
+    are judged as reasoning: `{"points": {"reasoning": "drop"}}` leaves unsafe thinking out and keeps a safe answer.
+    Event handlers, callbacks and spans hear of the answer what the caller gets, and of a blocked prompt nothing.
+
+    Args:
+        llm: Any LLM of LlamaIndex.
+        guard: Who judges: a guard, or what `load_guard` takes.
+        policy: What is done about verdicts: whatever `Policy.of` takes. A tool call that is redacted or dropped is
+            left out of the answer; one that is blocked stops it.
+        on_block: "refuse": the answer ends with the policy's refusal, and the response has the decision in
+            `additional_kwargs["qwen3guard"]`. "raise": a `BlockedError`.
+        prompt: "before": the prompt is judged, then the LLM is asked. "off": somebody else judges what goes in.
+
+    Raises:
+        GuardConfigurationError: `llm` is no LLM, or a setting is unknown.
+
+    While it is used: `BlockedError` as above; `GuardError` when the guard gives no judgement, unless
+    `Policy.on_guard_error` says otherwise.
+    """
+    if not isinstance(llm, LLM):
+        raise GuardConfigurationError(f"guard_llm takes an LLM of LlamaIndex, not {type(llm).__name__}")
+    if on_block not in ("refuse", "raise") or prompt not in ("before", "off"):
+        raise GuardConfigurationError(f"on_block={on_block!r}, prompt={prompt!r}: no such setting")
+    return guarded_llm(llm, Screens(Screener.of(guard, policy), on_block, prompt == "before"))
+
+
+def guarded_llm(llm: M, screens: Screens) -> M:
+    """The guarded copy of an LLM; one that is guarded in the same way is returned as it is."""
+    base = type(llm)
+    if any(screens.repeats(vars(kind).get("_screens")) for kind in base.__mro__):
+        return llm
+    copy = llm.model_copy()
+    copy.__class__ = _guarded_class(base, screens)
+    return copy
+
+
+def _guarded_class(base: type[LLM], screens: Screens) -> Any:
+    """`base` with the eight methods replaced. The screens belong to the class, so that no copy of an LLM loses them."""
+    metaclass: Any = type(base)
+    namespace = {"__module__": base.__module__, "__doc__": base.__doc__}
+    made = metaclass(f"Guarded{base.__name__}", (base,), namespace)
+    # After the class is made: LlamaIndex would put a span around each method, which tells what goes in unjudged.
+    made._screens, made._beneath = screens, _bare_class(base)
+    span = get_dispatcher(base.__module__).span
+    for name in _METHODS:
+        told = llm_chat_callback() if name.endswith("chat") else llm_completion_callback()
+        setattr(made, name, _guarded(name))
+        setattr(made, f"_told_{name}", span(told(_answering(name))))
+    return made
+
+
+@lru_cache(maxsize=256)
+def _bare_class(base: type[LLM]) -> Any:
+    """`base` with methods that tell nobody what they return."""
+    metaclass: Any = type(base)
+    made = metaclass(base.__name__, (base,), {"__module__": base.__module__})
+    for name in _METHODS:
+        setattr(made, name, undecorated(getattr(base, name)))
+    return made
+
+
+def _beneath(guarded: Any) -> Any:
+    """The LLM without the guard: another view of the same state.
+
+    Some LLMs call one of their methods from another (`chat` from `complete`): those must not come back to the guarded
+    ones, which would judge an answer twice or hold it until it is whole.
+    """
+    view = object.__new__(guarded._beneath)
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
+        object.__setattr__(view, name, getattr(guarded, name))
+    return view
+
+
+# --- the eight methods: two kinds, whole or streamed, sync or async ---
+
+
+def _form(name: str) -> Form:
+    return _CHAT if name.endswith("chat") else _COMPLETION
+
+
+def _guarded(name: str) -> Any:
+    """The method of a guarded LLM: judges the prompt, and lets `_told_<name>` do the rest."""
+    form, told = _form(name), f"_told_{name}"
+    names = ("messages",) if form is _CHAT else ("prompt", "formatted")
+
+    def begun(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Prompt, dict[str, Any]]:
+        kwargs |= zip(names, args, strict=False)
+        return Prompt(self._screens, form, kwargs.pop(names[0])), kwargs
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        prompt, kwargs = begun(self, args, kwargs)
+        run(prompt.screened(), self._screens.screener.decide)
+        if prompt.stopped is None:
+            return getattr(self, told)(prompt.given, **kwargs)
+        refusal = prompt.refusal(streamed="stream" in name)
+        return _iter_of(refusal) if "stream" in name else refusal
+
+    async def amethod(self: Any, *args: Any, **kwargs: Any) -> Any:
+        prompt, kwargs = begun(self, args, kwargs)
+        await arun(prompt.screened(), self._screens.screener.adecide)
+        if prompt.stopped is None:
+            return await getattr(self, told)(prompt.given, **kwargs)
+        refusal = prompt.refusal(streamed="stream" in name)
+        return _aiter_of(refusal) if "stream" in name else refusal
+
+    return _named(amethod if name.startswith("a") else method, name)
+
+
+def _answering(name: str) -> Any:
+    """What the LLM answers to a judged prompt, judged: of this event handlers, callbacks and spans are told."""
+    form = _form(name)
+
+    def whole(self: Any, given: Any, **kwargs: Any) -> Any:
+        answer = Answer(self._screens, form, given)
+        return run(answer.screened(getattr(_beneath(self), name)(given, **kwargs)), self._screens.screener.decide)
+
+    async def awhole(self: Any, given: Any, **kwargs: Any) -> Any:
+        answer = Answer(self._screens, form, given)
+        response = await getattr(_beneath(self), name)(given, **kwargs)
+        return await arun(answer.screened(response), self._screens.screener.adecide)
+
+    def streamed(self: Any, given: Any, **kwargs: Any) -> Any:
+        return _stream(Answer(self._screens, form, given), getattr(_beneath(self), name)(given, **kwargs))
+
+    async def astreamed(self: Any, given: Any, **kwargs: Any) -> Any:
+        return _astream(Answer(self._screens, form, given), await getattr(_beneath(self), name)(given, **kwargs))
+
+    if "stream" in name:
+        return _named(astreamed if name.startswith("a") else streamed, name)
+    return _named(awhole if name.startswith("a") else whole, name)
+
+
+def _named(function: Any, name: str) -> Any:
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
+def _stream(answer: Answer, source: Any) -> Generator[Any, None, None]:
+    screener = answer.screens.screener
+    try:
+        stream = screened(iter(source), answer.course(), answer.session, screener.guard, screener.policy)
+        with closing(stream):
+            yield from map(answer.leaves, stream)
+        yield from answer.ending()
+    finally:
+        answer.close()
+        screener.report.tell(answer.gate.decisions)
+
+
+async def _astream(answer: Answer, source: Any) -> AsyncGenerator[Any, None]:
+    screener = answer.screens.screener
+    try:
+        stream = ascreened(aiter(source), answer.course(), answer.session, screener.guard, screener.policy)
+        async with aclosing(stream):
+            async for response in stream:
+                yield answer.leaves(response)
+        for response in answer.ending():
+            yield response
+    finally:
+        answer.close()
+        await screener.report.atell(answer.gate.decisions)
+
+
+def _iter_of(item: Any) -> Generator[Any, None, None]:
+    yield item
+
+
+async def _aiter_of(item: Any) -> AsyncGenerator[Any, None]:
+    yield item
