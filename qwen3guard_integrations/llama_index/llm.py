@@ -162,10 +162,12 @@ def _answering(name: str) -> Any:
         return await arun(answer.screened(response), self._screens.screener.adecide)
 
     def streamed(self: Any, given: Any, **kwargs: Any) -> Any:
-        return _stream(Answer(self._screens, form, given), getattr(_beneath(self), name)(given, **kwargs))
+        return stream_screened(Answer(self._screens, form, given), getattr(_beneath(self), name)(given, **kwargs))
 
     async def astreamed(self: Any, given: Any, **kwargs: Any) -> Any:
-        return _astream(Answer(self._screens, form, given), await getattr(_beneath(self), name)(given, **kwargs))
+        return astream_screened(
+            Answer(self._screens, form, given), await getattr(_beneath(self), name)(given, **kwargs)
+        )
 
     if "stream" in name:
         return _named(astreamed if name.startswith("a") else streamed, name)
@@ -177,7 +179,7 @@ def _named(function: Any, name: str) -> Any:
     return function
 
 
-def _stream(answer: Answer, source: Any) -> Generator[Any, None, None]:
+def stream_screened(answer: Answer, source: Any) -> Generator[Any, None, None]:
     screener = answer.screens.screener
     try:
         stream = screened(iter(source), answer.course(), answer.session, screener.guard, screener.policy)
@@ -189,7 +191,7 @@ def _stream(answer: Answer, source: Any) -> Generator[Any, None, None]:
         screener.report.tell(answer.gate.decisions)
 
 
-async def _astream(answer: Answer, source: Any) -> AsyncGenerator[Any, None]:
+async def astream_screened(answer: Answer, source: Any) -> AsyncGenerator[Any, None]:
     screener = answer.screens.screener
     try:
         stream = ascreened(aiter(source), answer.course(), answer.session, screener.guard, screener.policy)

@@ -1,0 +1,143 @@
+"""`Qwen3GuardChatEngine`: a conversation over documents of which the memory never holds what was blocked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.chat_engine.types import (
+    AGENT_CHAT_RESPONSE_TYPE,
+    AgentChatResponse,
+    BaseChatEngine,
+    StreamingAgentChatResponse,
+)
+
+from ..core.errors import GuardConfigurationError
+from ..core.flow import arun, run
+from ..core.policy import Policy
+from ..guards.protocol import Guard
+from .answer import ChatForm, OnBlock, Prompt, Screens
+from .inside import Inside
+from .screener import Screener
+
+_MESSAGES = ChatForm()
+
+
+class Qwen3GuardChatEngine(BaseChatEngine):
+    """A chat engine around another one: nothing passes unjudged, and nothing that was blocked is remembered.
+
+    The user's message, and a history that comes with it, are judged before the engine gets them; retrieved nodes before
+    they reach a prompt; the answer, and the question that some engines write for the retriever, inside of the LLM, so
+    that the memory and a stream get only what may pass. The memory is the one of the engine; what it holds before is
+    judged with the first message.
+
+    Args:
+        engine: A chat engine with an LLM (`index.as_chat_engine(...)`, `SimpleChatEngine` and the like). It is copied.
+        guard: Who judges: a guard, or what `load_guard` takes.
+        policy: What is done about verdicts: whatever `Policy.of` takes.
+        on_block: "refuse": the answer is the policy's refusal; for a blocked message `metadata["qwen3guard"]` of the
+            answer has the decision. "raise": a `BlockedError`. Blocked nodes are left out.
+
+    Raises:
+        GuardConfigurationError: `engine` is no chat engine, there is no LLM in it that could be guarded, or a setting
+            is unknown.
+
+    While it answers: `BlockedError` as above; `GuardError` when the guard gives no judgement, unless
+    `Policy.on_guard_error` says otherwise.
+    """
+
+    def __init__(
+        self,
+        engine: BaseChatEngine,
+        guard: Guard | Screener | str,
+        policy: Policy | Mapping[str, Any] | str | None = None,
+        *,
+        on_block: OnBlock = "refuse",
+    ) -> None:
+        if not isinstance(engine, BaseChatEngine):
+            raise GuardConfigurationError(f"Qwen3GuardChatEngine takes a chat engine, not {type(engine).__name__}")
+        if on_block not in ("refuse", "raise"):
+            raise GuardConfigurationError(f"on_block={on_block!r}: it is 'refuse' or 'raise'")
+        screener = Screener.of(guard, policy)
+        inside = Inside(screener, llms=True, on_block=on_block)
+        self._screens = Screens(screener, on_block)
+        self._engine = inside.guarded(engine)
+        self._unjudged = list(engine.chat_history)
+        if not inside.guarded_llms:
+            raise GuardConfigurationError(
+                f"there is no LLM in {type(engine).__name__} that could be guarded",
+                hint="guard its model with guard_llm and its nodes with Qwen3GuardNodePostprocessor",
+            )
+
+    def reset(self) -> None:
+        """Forget the conversation."""
+        self._unjudged = []
+        self._engine.reset()
+
+    @property
+    def chat_history(self) -> list[ChatMessage]:
+        """The conversation so far."""
+        return self._engine.chat_history
+
+    def chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AGENT_CHAT_RESPONSE_TYPE:
+        """An answer."""
+        prompt = self._prompt(message, chat_history)
+        run(prompt.screened(), self._screens.screener.decide)
+        return self._refusal(prompt) if prompt.stopped else self._engine.chat(*self._given(prompt, chat_history))
+
+    async def achat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AGENT_CHAT_RESPONSE_TYPE:
+        """An answer."""
+        prompt = self._prompt(message, chat_history)
+        await arun(prompt.screened(), self._screens.screener.adecide)
+        return self._refusal(prompt) if prompt.stopped else await self._engine.achat(*self._given(prompt, chat_history))
+
+    def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
+        """An answer, token by token (`response_gen`)."""
+        prompt = self._prompt(message, chat_history)
+        run(prompt.screened(), self._screens.screener.decide)
+        if prompt.stopped is None:
+            return self._engine.stream_chat(*self._given(prompt, chat_history))
+        return StreamingAgentChatResponse(chat_stream=_only(_refused(prompt)), is_writing_to_memory=False)
+
+    async def astream_chat(
+        self, message: str, chat_history: list[ChatMessage] | None = None
+    ) -> StreamingAgentChatResponse:
+        """An answer, token by token (`async_response_gen`)."""
+        prompt = self._prompt(message, chat_history)
+        await arun(prompt.screened(), self._screens.screener.adecide)
+        if prompt.stopped is None:
+            return await self._engine.astream_chat(*self._given(prompt, chat_history))
+        return StreamingAgentChatResponse(achat_stream=_aonly(_refused(prompt)), is_writing_to_memory=False)
+
+    def _prompt(self, message: str, chat_history: list[ChatMessage] | None) -> Prompt:
+        """What the user gives now, and what the engine's memory held before it was guarded."""
+        history = self._unjudged if chat_history is None else chat_history
+        return Prompt(self._screens, _MESSAGES, [*history, ChatMessage(content=message)])
+
+    def _given(self, prompt: Prompt, chat_history: list[ChatMessage] | None) -> tuple[str, list[ChatMessage] | None]:
+        """Message and history without what may not pass; no history where the engine's memory may stay as it is."""
+        *history, message = prompt.given
+        before, self._unjudged = self._unjudged, []
+        if chat_history is None and [*map(id, history)] == [*map(id, before)]:
+            return message.content or "", None
+        return message.content or "", history
+
+    @staticmethod
+    def _refusal(prompt: Prompt) -> AgentChatResponse:
+        refusal = _refused(prompt)
+        return AgentChatResponse(response=refusal.message.content or "", metadata=refusal.additional_kwargs)
+
+
+def _refused(prompt: Prompt) -> ChatResponse:
+    refusal = prompt.refusal(streamed=True)
+    assert isinstance(refusal, ChatResponse)
+    return refusal
+
+
+def _only(response: ChatResponse) -> Generator[ChatResponse, None, None]:
+    yield response
+
+
+async def _aonly(response: ChatResponse) -> AsyncGenerator[ChatResponse, None]:
+    yield response
