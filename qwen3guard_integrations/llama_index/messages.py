@@ -115,11 +115,13 @@ def tool_calls_of(message: ChatMessage) -> list[dict[str, Any]]:
 
 def _call_of(call: Any) -> dict[str, Any]:
     """A tool call as a provider writes it: a mapping or an object, in the form of OpenAI, Anthropic or Ollama."""
-    data = call if isinstance(call, Mapping) else call.model_dump() if isinstance(call, BaseModel) else vars(call)
-    function = data.get("function") or data
-    function = function if isinstance(function, Mapping) else vars(function)
-    arguments = next((function[key] for key in ("arguments", "input", "args") if function.get(key)), None)
-    return {"name": function.get("name"), "args": arguments, "id": data.get("id")}
+    function = _entry(call, "function") or call
+    arguments = next(filter(None, (_entry(function, key) for key in ("arguments", "input", "args"))), None)
+    return {"name": _entry(function, "name"), "args": arguments, "id": _entry(call, "id")}
+
+
+def _entry(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
 
 
 def parts_of(message: ChatMessage) -> list[tuple[Point, Turn]]:

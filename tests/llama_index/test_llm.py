@@ -1,0 +1,345 @@
+"""`guard_llm`: every method of it on both lanes, what it gives, what it leaves alone, and who hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+from llama_index.core.llms import MockLLM
+from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel
+
+from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
+from qwen3guard_integrations.llama_index import Qwen3GuardVerdictEvent, guard_llm
+
+from ..conftest import Lane
+from .helpers import CANARY, REFUSAL, WordsLLM, chat_llm, fake_guard, listening, says, token_guard, words_llm
+
+GUARDS = pytest.mark.parametrize("make_guard", [fake_guard, token_guard], ids=["windowed", "token"])
+KINDS = pytest.mark.parametrize("kind", ["chat", "complete", "stream_chat", "stream_complete"])
+WORDS = ("one ", "two ", f"a {CANARY} ", "four ", *["more "] * 40)
+
+
+def given(kind: str, text: str = "hi") -> Any:
+    return [ChatMessage(content=text)] if kind.endswith("chat") else text
+
+
+async def answers(lane: Lane, llm: Any, kind: str, prompt: Any = None) -> list[Any]:
+    """All responses, of a method that gives one too."""
+    prompt = given(kind) if prompt is None else prompt
+    if "stream" not in kind:
+        return [await lane(llm, kind, prompt)]
+    if lane.is_async:
+        return [response async for response in await getattr(llm, f"a{kind}")(prompt)]
+    return list(getattr(llm, kind)(prompt))
+
+
+def text_of(response: Any) -> str:
+    return (response.message.content or "") if isinstance(response, ChatResponse) else response.text
+
+
+def said(responses: list[Any]) -> str:
+    """What the readers of deltas get; those of whole answers where there are none."""
+    return "".join(response.delta or "" for response in responses) or text_of(responses[-1])
+
+
+@pytest.fixture(params=["words", "chat"])
+def make_llm(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """A model on which LlamaIndex builds seven of the methods, and one that has all eight."""
+    return words_llm if request.param == "words" else lambda *words: chat_llm(says("".join(words).rstrip()))
+
+
+# --- what passes ---
+
+
+@GUARDS
+@KINDS
+async def test_a_clean_answer_is_the_same(make_guard: Any, kind: str, make_llm: Any, lane: Lane) -> None:
+    bare = await answers(lane, make_llm("Bread ", "and ", "jam."), kind)
+    guarded = await answers(lane, guard_llm(make_llm("Bread ", "and ", "jam."), make_guard()), kind)
+    assert guarded == bare
+    assert said(guarded) == "Bread and jam."
+
+
+@pytest.mark.parametrize("kind", ["chat", "stream_chat"])
+async def test_thinking_and_tool_calls_of_a_clean_answer_are_the_same(kind: str, lane: Lane) -> None:
+    message = says(
+        ThinkingBlock(content="Let me look it up."),
+        "One moment.",
+        ToolCallBlock(tool_call_id="c1", tool_name="search", tool_kwargs={"q": "bread"}),
+        ToolCallBlock(tool_call_id="c2", tool_name="search", tool_kwargs={"q": "jam"}),
+    )
+    bare = await answers(lane, chat_llm(message), kind)
+    guarded = await answers(lane, guard_llm(chat_llm(message), fake_guard()), kind)
+    assert guarded == bare
+    assert {block.block_type for block in guarded[-1].message.blocks} == {"thinking", "text", "tool_call"}
+
+
+def test_the_copy_is_of_the_llms_class_and_the_llm_is_not_changed() -> None:
+    llm, judge = words_llm("a"), fake_guard()
+    guarded = guard_llm(llm, judge)
+    assert isinstance(guarded, type(llm))
+    assert type(llm).__name__ == "WordsLLM"
+    assert guarded.class_name() == llm.class_name()
+    assert guarded.metadata == llm.metadata
+    assert guard_llm(guarded, judge) is guarded, "the same guard does not judge twice"
+    assert guard_llm(guarded, fake_guard()) is not guarded
+    assert "guard" not in str(guarded.to_dict()).lower()
+
+
+async def test_a_method_that_calls_another_is_judged_once(lane: Lane) -> None:
+    judge = fake_guard()
+    await lane(guard_llm(words_llm("fine"), judge), "chat", [ChatMessage(content="hi")])
+    assert [len(call) for call in judge.calls] == [1, 1], "the prompt, and the answer"
+
+
+# --- what does not pass ---
+
+
+@GUARDS
+@KINDS
+async def test_a_blocked_answer_ends_with_the_refusal(make_guard: Any, kind: str, make_llm: Any, lane: Lane) -> None:
+    llm = make_llm(*WORDS)
+    responses = await answers(lane, guard_llm(llm, make_guard()), kind)
+    assert CANARY not in repr(responses)
+    assert said(responses).endswith(REFUSAL)
+    assert said(responses) == text_of(responses[-1]), "deltas and cumulative texts say the same"
+    assert responses[-1].additional_kwargs["qwen3guard"]["action"] == "block"
+    if "stream" in kind and make_guard is token_guard:
+        assert said(responses) == f"one two \n\n{REFUSAL}" or said(responses) == f"one two a\n\n{REFUSAL}"
+        assert len(llm.pulled) < len(WORDS) / 2, "the model is stopped"
+        assert llm.closed == [True]
+
+
+@KINDS
+async def test_a_blocked_prompt_reaches_no_llm(kind: str, make_llm: Any, lane: Lane) -> None:
+    llm = make_llm("fine")
+    with listening() as (events, spans):
+        responses = await answers(lane, guard_llm(llm, fake_guard()), kind, given(kind, f"a {CANARY}"))
+    assert said(responses) == REFUSAL
+    assert llm.asked == []
+    assert CANARY not in repr((events, spans))
+    assert [event.class_name() for event in events] == ["Qwen3GuardVerdictEvent"]
+
+
+@KINDS
+async def test_blocks_can_be_raised(kind: str, make_llm: Any, lane: Lane) -> None:
+    for text, words in ((f"a {CANARY}", ("fine",)), ("hi", WORDS)):
+        guarded = guard_llm(make_llm(*words), token_guard(), on_block="raise")
+        with pytest.raises(BlockedError) as raised:
+            await answers(lane, guarded, kind, given(kind, text))
+        assert CANARY not in str(raised.value)
+
+
+@KINDS
+@pytest.mark.parametrize("fails", ["prompt", "answer"])
+async def test_a_dead_guard_lets_nothing_through(kind: str, fails: str, make_llm: Any, lane: Lane) -> None:
+    error = GuardUnavailableError("down")
+    judge: Any = token_guard(error=error)
+    guarded = guard_llm(make_llm("fine ", "words"), judge, prompt="before" if fails == "prompt" else "off")
+    seen: list[Any] = []
+    with pytest.raises(GuardError):
+        seen += await answers(lane, guarded, kind)
+    assert seen == []
+
+
+async def test_the_whole_history_is_judged_with_one_question(lane: Lane) -> None:
+    judge, llm = fake_guard(), chat_llm(says("fine"))
+    history = [
+        ChatMessage(role=MessageRole.SYSTEM, content="Be kind."),
+        ChatMessage(content=f"a {CANARY}"),
+        ChatMessage(role=MessageRole.ASSISTANT, content="no"),
+        ChatMessage(content="then something else"),
+    ]
+    response = await lane(guard_llm(llm, judge), "chat", history)
+    assert response.message.content == REFUSAL
+    assert llm.asked == []
+    assert len(judge.calls) == 1
+
+
+async def test_redacted_and_dropped_messages_do_not_reach_the_llm(lane: Lane) -> None:
+    history = [ChatMessage(content=f"a {CANARY}"), ChatMessage(content="something else")]
+    for action, expected in (("redact", 2), ("drop", 1)):
+        llm = chat_llm(says("fine"))
+        response = await lane(guard_llm(llm, fake_guard(), {"points": {"prompt": action}}), "chat", history)
+        assert response.message.content == "fine"
+        assert CANARY not in repr(llm.asked)
+        assert len(llm.asked[0]) == expected
+        assert history[0].content == f"a {CANARY}", "the caller's own messages stay as they are"
+
+
+# --- thinking ---
+
+PLANS = says(ThinkingBlock(content=f"I plan a {CANARY} now"), "All is well.")
+
+
+@pytest.mark.parametrize("kind", ["chat", "stream_chat"])
+@GUARDS
+async def test_unsafe_thinking_can_be_left_out_of_a_safe_answer(make_guard: Any, kind: str, lane: Lane) -> None:
+    guarded = guard_llm(chat_llm(PLANS), make_guard(), {"points": {"reasoning": "drop"}})
+    with listening() as (events, spans):
+        responses = await answers(lane, guarded, kind)
+    assert CANARY not in repr((responses, events, spans))
+    assert text_of(responses[-1]) == "All is well."
+    blocked = await answers(lane, guard_llm(chat_llm(PLANS), make_guard()), kind)
+    assert CANARY not in repr(blocked)
+    assert text_of(blocked[-1]).endswith(REFUSAL)
+
+
+@KINDS
+async def test_thinking_in_the_text_is_judged(kind: str, lane: Lane) -> None:
+    words = ("<think>", f"a {CANARY}", "</think>", "fine")
+    responses = await answers(lane, guard_llm(words_llm(*words), token_guard()), kind)
+    assert CANARY not in repr(responses)
+
+
+# --- tool calls ---
+
+
+def calls(*arguments: str) -> ChatMessage:
+    blocks = [
+        ToolCallBlock(tool_call_id=f"c{n}", tool_name="search", tool_kwargs={"q": q}) for n, q in enumerate(arguments)
+    ]
+    return says("Looking.", *blocks)
+
+
+@pytest.mark.parametrize("kind", ["chat", "stream_chat"])
+@pytest.mark.parametrize("action", ["block", "redact", "drop"])
+async def test_an_unsafe_tool_call_leaves_no_llm(kind: str, action: str, lane: Lane) -> None:
+    llm = chat_llm(calls("bread", f"a {CANARY}"))
+    guarded = guard_llm(llm, fake_guard(), {"points": {"tool_call": action}})
+    with listening() as (events, spans):
+        responses = await answers(lane, guarded, kind)
+    assert CANARY not in repr((responses, events, spans))
+    left = llm.get_tool_calls_from_response(responses[-1])
+    assert [call.tool_kwargs for call in left] == ([] if action == "block" else [{"q": "bread"}])
+
+
+async def test_calls_in_additional_keywords_are_judged(lane: Lane) -> None:
+    message = says("Looking.")
+    message.additional_kwargs = {
+        "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": f'{{"q": "{CANARY}"}}'}}]
+    }
+    response = await lane(guard_llm(chat_llm(message), fake_guard()), "chat", [ChatMessage(content="hi")])
+    assert CANARY not in repr(response)
+
+
+# --- what is built on the methods ---
+
+
+async def test_prediction_and_function_calling_are_guarded(lane: Lane) -> None:
+    template = PromptTemplate("{text}")
+    guarded = guard_llm(words_llm(*WORDS), token_guard())
+    assert await lane(guarded, "predict", template, text="hi") == REFUSAL
+    if lane.is_async:
+        tokens = [token async for token in await guarded.astream(template, text="hi")]
+    else:
+        tokens = list(guarded.stream(template, text="hi"))
+    assert "".join(tokens).endswith(REFUSAL)
+    tool = FunctionTool.from_defaults(lambda q: q, name="search")
+    caller: Any = guard_llm(chat_llm(calls(f"a {CANARY}")), fake_guard())
+    response = await lane(caller, "chat_with_tools", [tool], user_msg="hi")
+    assert caller.get_tool_calls_from_response(response) == []
+
+
+class Note(BaseModel):
+    """A note."""
+
+    text: str
+
+
+async def test_structured_prediction_is_guarded(lane: Lane) -> None:
+    llm = words_llm('{"text": "', f"a {CANARY}", '"}')
+    with pytest.raises(ValueError, match=r"(?i)json|output") as raised:
+        await lane(guard_llm(llm, fake_guard()), "structured_predict", Note, PromptTemplate("{q}"), q="hi")
+    assert CANARY not in str(raised.value)
+    safe = guard_llm(words_llm('{"text": "', "bread", '"}'), fake_guard())
+    assert await lane(safe, "structured_predict", Note, PromptTemplate("{q}"), q="hi") == Note(text="bread")
+
+
+async def test_responses_of_every_form_are_judged(lane: Lane) -> None:
+    """Messages that are not cumulative, deltas that say more than the text, texts without deltas."""
+
+    class Odd(WordsLLM):
+        forms: list[tuple[str, str | None]]
+
+        def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+            return (CompletionResponse(text=text, delta=delta) for text, delta in self.forms)
+
+    for forms in (
+        [("", "fine "), ("", f"a {CANARY}")],
+        [("fine ", None), (f"fine a {CANARY}", None)],
+        [("fine ", "fine "), (CANARY, CANARY)],
+        [("fine", "fine"), ("fine", CANARY)],
+        [("poi", "poi"), ("poison", "son")],
+    ):
+        responses = await answers(lane, guard_llm(Odd(words=[], forms=forms), token_guard()), "stream_complete")
+        assert CANARY not in repr(responses)
+        assert said(responses).endswith(REFUSAL)
+
+
+# --- who hears of it ---
+
+
+@KINDS
+async def test_event_handlers_and_spans_hear_what_the_caller_gets(kind: str, make_llm: Any, lane: Lane) -> None:
+    with listening() as (events, spans):
+        await answers(lane, guard_llm(make_llm(*WORDS), token_guard()), kind)
+    assert CANARY not in repr((events, spans))
+    names = [event.class_name() for event in events]
+    start = "LLMChatStartEvent" if kind.endswith("chat") else "LLMCompletionStartEvent"
+    assert names.count(start) == 1
+    assert names.count(start.replace("Start", "End")) == 1
+    assert any(kind in id_ and way == "out" for id_, way, _ in spans)
+
+
+async def test_every_verdict_is_an_event_without_the_text(lane: Lane) -> None:
+    with listening() as (events, _):
+        await lane(guard_llm(words_llm(*WORDS), fake_guard()), "complete", "hi")
+    verdicts = [event for event in events if isinstance(event, Qwen3GuardVerdictEvent)]
+    assert [(event.point, event.action) for event in verdicts] == [("prompt", "allow"), ("response", "block")]
+    assert verdicts[1].tags == {"qwen3guard.point": "response", "qwen3guard.action": "block"}
+    assert verdicts[1].span_id
+
+
+# --- settings ---
+
+
+def test_wrong_settings_are_named() -> None:
+    wrong: Any
+    for wrong in ({"on_block": "explode"}, {"prompt": "later"}):
+        with pytest.raises(GuardConfigurationError, match="no such setting"):
+            guard_llm(words_llm("a"), fake_guard(), **wrong)
+    wrong = "gpt"
+    with pytest.raises(GuardConfigurationError, match="takes an LLM of LlamaIndex, not str"):
+        guard_llm(wrong, fake_guard())
+
+
+async def test_the_prompt_can_be_left_to_others(lane: Lane) -> None:
+    judge, llm = fake_guard(), words_llm("fine")
+    await lane(guard_llm(llm, judge, prompt="off"), "complete", f"a {CANARY}")
+    assert len(llm.asked) == 1
+    assert [[one.judged.content for one in call] for call in judge.calls] == [["fine"]]
+
+
+async def test_mocks_of_llama_index_work_guarded(lane: Lane) -> None:
+    assert (await lane(guard_llm(MockLLM(), fake_guard()), "complete", "hello")).text == "hello"
+
+    def generate(messages: Any, **kwargs: Any) -> ChatMessage:
+        return ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=f"a {CANARY}")])
+
+    mock = guard_llm(MockFunctionCallingLLM(response_generator=generate), fake_guard())
+    for kind in ("chat", "stream_chat"):
+        assert CANARY not in repr(await answers(lane, mock, kind))
