@@ -48,6 +48,11 @@ SAYS = {
         "answer:  Flour, water, salt and time.",
         "stored:  ['[removed: ",
     ],
+    "document_chat": [
+        "It opens at nine in the morning.",
+        "I'm sorry, but I can't help with that.",
+        "remembered: ['When does the library open?', 'It opens at nine in the morning.', 'Tell me a story.', ",
+    ],
     "callback_handler": [
         "answered: Flour, water, salt and time.",
         "block at response (Unsafe",
