@@ -101,7 +101,8 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
     async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """The nodes that may pass, for a question that is not judged here."""
         engine: Any = self._engine
-        return await self._nodes.apostprocess_nodes(await engine.aretrieve(query_bundle), query_bundle)
+        nodes = await engine.aretrieve(query_bundle)
+        return await self._nodes.apostprocess_nodes(nodes, query_bundle)
 
     def synthesize(
         self,

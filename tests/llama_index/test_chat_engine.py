@@ -1,0 +1,163 @@
+"""`Qwen3GuardChatEngine`: what is said, what is streamed, and what is remembered, by every kind of chat engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.chat_engine import SimpleChatEngine
+from llama_index.core.chat_engine.types import BaseChatEngine, ChatMode
+from llama_index.core.memory import ChatMemoryBuffer
+
+from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
+from qwen3guard_integrations.llama_index import Qwen3GuardChatEngine
+
+from ..conftest import Lane
+from .helpers import CANARY, REFUSAL, fake_guard, token_guard, words_llm
+from .test_query_engine import SAFE, WORDS, index_of
+
+MODES = pytest.mark.parametrize("mode", ["simple", "context", "condense_question", "condense_plus_context"])
+STREAMING = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
+GUARDS = pytest.mark.parametrize("make_guard", [fake_guard, token_guard], ids=["windowed", "token"])
+
+
+def engine_of(mode: str, llm: Any, *texts: str) -> BaseChatEngine:
+    if mode == "simple":
+        return SimpleChatEngine.from_defaults(llm=llm)
+    index = index_of(*(texts or ("bread",)))
+    return index.as_chat_engine(chat_mode=ChatMode(mode), llm=llm, similarity_top_k=4)
+
+
+async def answer(lane: Lane, engine: Any, streaming: bool, *args: Any) -> str:
+    if not streaming:
+        return str(await lane(engine, "chat", *args))
+    response = await lane(engine, "stream_chat", *args)
+    if lane.is_async:
+        return "".join([token async for token in response.async_response_gen()])
+    return "".join(response.response_gen)
+
+
+@MODES
+@STREAMING
+@GUARDS
+async def test_a_clean_conversation_is_the_same(mode: str, streaming: bool, make_guard: Any, lane: Lane) -> None:
+    bare, guarded = (
+        engine_of(mode, words_llm(*SAFE)),
+        Qwen3GuardChatEngine(engine_of(mode, words_llm(*SAFE)), make_guard()),
+    )
+    for question in ("hi", "and then?"):
+        assert await answer(lane, guarded, streaming, question) == await answer(lane, bare, streaming, question)
+    assert guarded.chat_history == bare.chat_history
+    assert len(guarded.chat_history) == 4
+
+
+@MODES
+@STREAMING
+@GUARDS
+async def test_an_unsafe_answer_is_neither_said_nor_remembered(
+    mode: str, streaming: bool, make_guard: Any, lane: Lane
+) -> None:
+    engine = Qwen3GuardChatEngine(engine_of(mode, words_llm(*WORDS)), make_guard())
+    for question in ("hi", "and then?"):
+        text = await answer(lane, engine, streaming, question)
+        assert CANARY not in text
+        assert text.rstrip().endswith(REFUSAL)
+    assert CANARY not in repr(engine.chat_history)
+    assert len(engine.chat_history) == 4
+
+
+@MODES
+@STREAMING
+async def test_a_blocked_message_reaches_nobody_and_is_not_remembered(mode: str, streaming: bool, lane: Lane) -> None:
+    llm = words_llm(*SAFE)
+    engine = Qwen3GuardChatEngine(engine_of(mode, llm), fake_guard())
+    assert await answer(lane, engine, streaming, f"a {CANARY}") == REFUSAL
+    assert (llm.asked, engine.chat_history) == ([], [])
+    assert await answer(lane, engine, streaming, "then something else") == "Bread and jam."
+    assert CANARY not in repr((llm.asked, engine.chat_history))
+
+
+@pytest.mark.parametrize("mode", ["context", "condense_question", "condense_plus_context"])
+@STREAMING
+async def test_unsafe_nodes_reach_no_prompt(mode: str, streaming: bool, lane: Lane) -> None:
+    llm = words_llm(*SAFE)
+    engine = Qwen3GuardChatEngine(engine_of(mode, llm, "bread", f"a {CANARY}"), fake_guard())
+    assert await answer(lane, engine, streaming, "hi") == "Bread and jam."
+    assert "bread" in repr(llm.asked)
+    assert CANARY not in repr(llm.asked)
+
+
+HISTORY = [ChatMessage(content=f"a {CANARY}"), ChatMessage(role=MessageRole.ASSISTANT, content="no")]
+
+
+@STREAMING
+async def test_a_history_that_comes_with_the_message_is_judged(streaming: bool, lane: Lane) -> None:
+    llm = words_llm(*SAFE)
+    engine = Qwen3GuardChatEngine(engine_of("simple", llm), fake_guard())
+    assert await answer(lane, engine, streaming, "hi", HISTORY) == REFUSAL
+    assert (llm.asked, engine.chat_history) == ([], [])
+    redacting = Qwen3GuardChatEngine(engine_of("simple", llm), fake_guard(), {"points": {"prompt": "redact"}})
+    assert await answer(lane, redacting, streaming, "hi", HISTORY) == "Bread and jam."
+    assert CANARY not in repr((llm.asked, redacting.chat_history))
+    assert len(redacting.chat_history) == 4
+
+
+@STREAMING
+async def test_what_the_memory_held_before_is_judged_once(streaming: bool, lane: Lane) -> None:
+    llm, judge = words_llm(*SAFE), fake_guard()
+    memory = ChatMemoryBuffer.from_defaults(chat_history=list(HISTORY))
+    inner = SimpleChatEngine.from_defaults(llm=llm, memory=memory)
+    engine = Qwen3GuardChatEngine(inner, judge)
+    assert await answer(lane, engine, streaming, "hi") == REFUSAL
+    engine.reset()
+    assert await answer(lane, engine, streaming, "hi") == "Bread and jam."
+    memory = ChatMemoryBuffer.from_defaults(chat_history=list(HISTORY))
+    inner = SimpleChatEngine.from_defaults(llm=llm, memory=memory)
+    redacting = Qwen3GuardChatEngine(inner, judge, {"points": {"prompt": "redact"}})
+    assert await answer(lane, redacting, streaming, "hi") == "Bread and jam."
+    judged = len(judge.calls)
+    assert await answer(lane, redacting, streaming, "again") == "Bread and jam."
+    assert [len(call) for call in judge.calls[judged:]] == [1, 1], "the new message, and its answer"
+    assert CANARY not in repr((llm.asked, redacting.chat_history))
+
+
+@STREAMING
+async def test_blocks_can_be_raised(streaming: bool, lane: Lane) -> None:
+    engine = Qwen3GuardChatEngine(engine_of("simple", words_llm(*SAFE)), fake_guard(), on_block="raise")
+    with pytest.raises(BlockedError):
+        await answer(lane, engine, streaming, f"a {CANARY}")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@STREAMING
+async def test_a_dead_guard_lets_nothing_through(streaming: bool, lane: Lane) -> None:
+    engine = Qwen3GuardChatEngine(
+        engine_of("simple", words_llm(*SAFE)), fake_guard(error=GuardUnavailableError("down"))
+    )
+    with pytest.raises(GuardError):
+        await answer(lane, engine, streaming, "hi")
+    assert engine.chat_history == []
+
+
+def test_the_decision_about_a_refused_message() -> None:
+    response: Any = Qwen3GuardChatEngine(engine_of("simple", words_llm()), fake_guard()).chat(f"a {CANARY}")
+    assert response.metadata["qwen3guard"]["point"] == "prompt"
+
+
+def test_wrong_settings_are_named() -> None:
+    wrong: Any = "engine"
+    with pytest.raises(GuardConfigurationError, match="takes a chat engine, not str"):
+        Qwen3GuardChatEngine(wrong, fake_guard())
+    wrong = "explode"
+    with pytest.raises(GuardConfigurationError, match="on_block='explode'"):
+        Qwen3GuardChatEngine(engine_of("simple", words_llm()), fake_guard(), on_block=wrong)
+
+
+def test_an_engine_whose_model_cannot_be_found_is_refused() -> None:
+    inner = engine_of("simple", words_llm())
+    guarded = Qwen3GuardChatEngine(inner, fake_guard())
+    vars(inner)["_llm"] = None
+    with pytest.raises(GuardConfigurationError, match="no LLM in SimpleChatEngine"):
+        Qwen3GuardChatEngine(inner, fake_guard())
+    assert guarded.chat_history == []
