@@ -225,7 +225,7 @@ def _to_pickle(guard: Guard) -> Any:
         else:
             return kept
     raise GuardConfigurationError(
-        f"a {type(asked).__name__} cannot be pickled",
+        f"this {type(asked).__name__} cannot be pickled",
         hint="only guards that load_guard made without secrets among their options can, and your own picklable ones",
     ) from reason
 
