@@ -172,7 +172,7 @@ def _text_of(response: Response | PydanticResponse) -> str:
     return "" if response.response is None else str(response)
 
 
-def _with_sources(response: Any, sources: list[NodeWithScore]) -> Any:
+def _with_sources(response: RESPONSE_TYPE, sources: list[NodeWithScore]) -> RESPONSE_TYPE:
     """`response` with those of its sources that may pass, and nothing of the others in its metadata."""
     if [*map(id, sources)] == [*map(id, response.source_nodes)]:
         return response
@@ -182,10 +182,11 @@ def _with_sources(response: Any, sources: list[NodeWithScore]) -> Any:
     return replace(response, source_nodes=sources, metadata=metadata)
 
 
-def _with_text(response: Any, answer: CompletionResponse, screened: Any) -> Any:
+def _with_text(response: Any, answer: CompletionResponse, screened: Any) -> RESPONSE_TYPE:
     """`response` itself where its text may pass, else with the text that may."""
     if screened is answer:
-        return response
+        same: RESPONSE_TYPE = response
+        return same
     metadata = {**(response.metadata or {}), **screened.additional_kwargs}
     return Response(screened.text, source_nodes=response.source_nodes, metadata=metadata)
 
