@@ -70,6 +70,10 @@ class Decision(Value):
         """Nothing goes on: blocked, or kept for a person to review."""
         return self.action in {Action.BLOCK, Action.REVIEW}
 
+    def blocking(self) -> Decision:
+        """The same decision as a block, where nothing is left to go on with or nobody can be asked."""
+        return self.model_copy(update={"action": Action.BLOCK})
+
     @property
     def category_names(self) -> str:
         """The categories of the verdict, separated by commas; an empty string when there are none.

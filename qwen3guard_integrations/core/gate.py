@@ -229,7 +229,7 @@ class Gate(Generic[T]):
             self._muted |= {track.point}
             self._extra.append(decision)
         elif decision.action is Action.DROP:  # dropping the answer leaves nothing to go on with
-            self.stopped = decision.model_copy(update={"action": Action.BLOCK})
+            self.stopped = decision.blocking()
         else:
             self.stopped = decision
 

@@ -161,7 +161,7 @@ class Answer:
             released = self._prompt.released(decisions)
             first = next(decision for decision in decisions if not decision.passes)
             if self.parallel or released is DROPPED:  # the model has read it already, or there is nothing to read
-                self.stopped = first.model_copy(update={"action": Action.BLOCK})
+                self.stopped = first.blocking()
             else:
                 self.messages = self.given = list(released)
 
@@ -362,7 +362,7 @@ class Answer:
         if reading.released(decisions) is not DROPPED:
             return None
         dropping = next(decision for decision in decisions if not decision.passes)
-        return dropping.model_copy(update={"action": Action.BLOCK})
+        return dropping.blocking()
 
     def _released(self, generation: ChatGeneration, reading: Reading, decisions: list[Decision]) -> ChatGeneration:
         message = reading.released(decisions)
@@ -397,7 +397,7 @@ def _markable(call: Mapping[str, Any], decision: Decision) -> Decision:
     """`decision`; a block where a person was to decide about a call that no mark can name."""
     if decision.action is not Action.REVIEW or is_name(call.get("id")):
         return decision
-    return decision.model_copy(update={"action": Action.BLOCK})
+    return decision.blocking()
 
 
 _WRITTEN = frozenset({Point.RESPONSE, Point.REASONING, Point.TOOL_CALL})

@@ -11,7 +11,7 @@ from uuid import UUID
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.outputs import LLMResult
 
-from ..core.decision import Action, Decision
+from ..core.decision import Decision
 from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.points import Point
 from ..core.policy import Policy
@@ -220,7 +220,7 @@ class CallbackScreen:
 
 def _stopping(decision: Decision) -> Decision:
     """`decision` as a handler carries it out, which cannot redact or drop."""
-    return decision if decision.stops else decision.model_copy(update={"action": Action.BLOCK})
+    return decision if decision.stops else decision.blocking()
 
 
 def _blocked(decision: Decision) -> BlockedError:

@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.graph import END
 from langgraph.types import Command
 
-from ..core.decision import Action, Decision, stopping
+from ..core.decision import Decision, stopping
 from ..core.errors import GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.points import Point
@@ -79,7 +79,7 @@ class GuardNode(Runnable[Any, Command[Any]]):
         decisions = yield list(reading.items)
         released = reading.released(decisions)
         if released is DROPPED:  # dropping all there is leaves nothing to go on with
-            decisions = [decision.model_copy(update={"action": Action.BLOCK}) for decision in decisions]
+            decisions = [decision.blocking() for decision in decisions]
             released = reading.released(decisions)
         update = {} if released is value else {key: released}
         return Command(update=update, goto=self._then if stopping(decisions) is None else self._blocked)

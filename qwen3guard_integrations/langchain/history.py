@@ -164,7 +164,7 @@ def screened(
     stopped = stopping(decisions)
     if stopped is None and all(message is None or isinstance(message, SystemMessage) for message in after):
         failed = next((decision for decision in decisions if not decision.passes), None)  # nothing left to go on with
-        stopped = failed and failed.model_copy(update={"action": Action.BLOCK})
+        stopped = failed and failed.blocking()
     return Screened(after, changes, changed, stopped, known.add(passed))
 
 

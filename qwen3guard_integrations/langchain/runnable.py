@@ -16,7 +16,7 @@ from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, field_validator
 
 from ..core.conversation import Conversation, Turn
-from ..core.decision import Action, Decision, stopping
+from ..core.decision import Decision, stopping
 from ..core.errors import BlockedError, GuardConfigurationError, GuardError
 from ..core.flow import arun, run
 from ..core.points import Point
@@ -165,7 +165,7 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
     def _outcome(self, reading: Reading, decisions: list[Decision], step: Run) -> Any:
         released = reading.released(decisions)
         if released is DROPPED:  # dropping all there is leaves nothing to go on with
-            decisions = [decision.model_copy(update={"action": Action.BLOCK}) for decision in decisions]
+            decisions = [decision.blocking() for decision in decisions]
             released = reading.released(decisions)
         step.stopped = stopping(decisions)
         return BlockedError(step.stopped) if step.stopped and self.on_block == "raise" else released

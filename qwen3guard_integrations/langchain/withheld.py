@@ -84,7 +84,7 @@ def calls_for_review(message: AIMessage) -> list[tuple[ToolCall, Decision]]:
 
 def rejecting(message: AIMessage, rejected: Sequence[tuple[ToolCall, Decision]]) -> AIMessage:
     """A copy of `message` that has lost the arguments of the calls that a person rejected; the marks stay."""
-    blocked = [(call, made.model_copy(update={"action": Action.BLOCK})) for call, made in rejected]
+    blocked = [(call, made.blocking()) for call, made in rejected]
     after = withholding(message, blocked)
     said = {**marks(calls_for_review(message)), **marks(blocked)}
     gone = {call["id"] for call, _ in rejected}

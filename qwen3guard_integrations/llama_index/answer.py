@@ -173,7 +173,7 @@ class Prompt:
         if kept:
             self.given = self.form.prompt(kept)
         else:  # there is nothing left to answer
-            self.stopped = failed.model_copy(update={"action": Action.BLOCK})
+            self.stopped = failed.blocking()
 
     def refusal(self, *, streamed: bool) -> Response:
         """The refusal as the whole answer.
@@ -264,7 +264,7 @@ class Answer:
         after = after_decisions(message, own, self.policy)
         if after is None:  # dropping the answer leaves nothing to go on with
             failed = next(decision for decision in own if not decision.passes)
-            stopped = stopped or failed.model_copy(update={"action": Action.BLOCK})
+            stopped = stopped or failed.blocking()
         if stopped is not None or after is None:
             assert stopped is not None
             return _refused(self.screens, self.form, stopped, streamed=False)
