@@ -72,7 +72,7 @@ INSIDE: Final[dict[str, set[str]]] = {
     "reporting": {"core"},
     "screener": {"core", "guards", "reporting"},
     **{name: {"core", "guards", "_lazy", "reporting", "screener"} for name in ("langchain", "llama_index")},
-    **{name: {"core", "guards", "_lazy"} for name in ("evaluation", "serving")},
+    **{name: {"core", "guards", "_lazy"} for name in ("evaluation", "rewards", "serving")},
     "cli": {"core", "guards", "_lazy", "langchain", "llama_index", "evaluation", "serving"},
     "__main__": {"cli"},
 }

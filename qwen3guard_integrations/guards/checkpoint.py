@@ -67,19 +67,34 @@ def load_stream_checkpoint(
         raise GuardConfigurationError(
             f"{name} is no Qwen3Guard-Stream checkpoint", hint="use a Stream checkpoint, or load_guard for Gen"
         )
+    model, tokenizer = load_own_model(
+        Qwen3ForGuardModel, name, what="Qwen3Guard-Stream", device=device, dtype=dtype, revision=revision
+    )
+    stream: Qwen3ForGuardModel = model
+    return stream, tokenizer
+
+
+def load_own_model(
+    factory: Any, name: str, *, what: str, device: str | None, dtype: str | None, revision: str | None
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A model of a class of this package, and its tokenizer. Arguments as of `load_checkpoint`.
+
+    Args:
+        factory: The class: a `PreTrainedModel`.
+        what: What checkpoints of this class are called.
+
+    Raises:
+        GuardConfigurationError: There is no such checkpoint, or its weights are not those of the class.
+    """
     source = _source(name)
     tokenizer = _load(AutoTokenizer, source, revision)
-    model, found = _load(
-        Qwen3ForGuardModel, source, revision, dtype="auto", use_safetensors=True, output_loading_info=True
-    )
+    model, found = _load(factory, source, revision, dtype="auto", use_safetensors=True, output_loading_info=True)
     if found["missing_keys"] or found["unexpected_keys"] or found["mismatched_keys"]:
         wrong = sorted(map(str, (*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"])))
         raise GuardConfigurationError(
-            f"the weights of {name} are not those of Qwen3Guard-Stream: {', '.join(wrong[:3])}",
-            hint="use the official files",
+            f"the weights of {name} are not those of {what}: {', '.join(wrong[:3])}", hint="use the official files"
         )
-    placed: Qwen3ForGuardModel = _placed(model, name, device, dtype)
-    return placed, tokenizer
+    return _placed(model, name, device, dtype), tokenizer
 
 
 def is_stream_checkpoint(name: str, *, revision: str | None = None) -> bool:
