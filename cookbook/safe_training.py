@@ -5,6 +5,7 @@ python cookbook/safe_training.py
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +33,9 @@ def main() -> None:
     if not find_spec("trl"):
         print('training needs TRL: pip install "qwen3guard-integrations[rewards]"')
         return
-    print("steps:", train(reward))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TRL uses settings that transformers is about to rename
+        print("steps:", train(reward))
 
 
 def train(reward: HybridReward) -> list[str]:

@@ -53,7 +53,12 @@ SAYS = {
         "I'm sorry, but I can't help with that.",
         "remembered: ['When does the library open?', 'It opens at nine in the morning.', 'Tell me a story.', ",
     ],
-    "safe_training": ["   5.0  How do I bake bread?", "  -5.0  How do I bake bread?", " -10.0  How can I", "steps: ['reward "],
+    "safe_training": [
+        "   5.0  How do I bake bread?",
+        "  -5.0  How do I bake bread?",
+        " -10.0  How can I",
+        "steps: ['reward ",
+    ],
     "callback_handler": [
         "answered: Flour, water, salt and time.",
         "block at response (Unsafe",
