@@ -23,6 +23,9 @@ from .verdict import Category, Scores, Severity, Value, Verdict
 
 Mode = Literal["strict", "loose"]
 
+CALL_WITHHELD: Final = "This tool call was withheld by the safety policy ({categories}): the tool did not run."
+"""What a model reads in place of the result of a tool call that may not pass."""
+
 
 def _action_as_rule(value: object) -> object:
     """Let a rule be written as its action for Unsafe: `"flag"` for `{"unsafe": "flag"}`."""
@@ -167,6 +170,10 @@ class Policy(PointRule):
     def judges(self, point: Point) -> bool:
         """Whether texts at `point` are judged: False where every action is "allow"."""
         return point in self._judged
+
+    def reviews(self, point: Point) -> bool:
+        """Whether a person may have to decide about a text at `point`."""
+        return any(action is Action.REVIEW for (at, *_), action in self._table.items() if at is point)
 
     def decide(self, point: Point, verdict: Verdict) -> Decision:
         """The decision about a text at `point` on which the guard gave `verdict`."""

@@ -17,7 +17,7 @@ from ..core.decision import Action, Decision, stopping
 from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.points import Point
-from ..core.policy import Policy, filled
+from ..core.policy import CALL_WITHHELD, Policy, filled
 from ..core.screening import Item
 from ..reporting import decision_in, entry
 from .gathering import Gathering, Place
@@ -30,7 +30,6 @@ from .tool_values import read_call, read_output, read_result
 from .values import Reading, unheard
 from .withheld import calls_for_review, dropping, is_withheld, mark_of, rejecting
 
-WITHHELD: Final = "This tool call was withheld by the safety policy ({categories}): the tool did not run."
 """What the model reads in place of the result of a call that may not pass."""
 REJECTED: Final = "A reviewer rejected this tool call: the tool did not run."
 
@@ -99,7 +98,7 @@ class ToolScreening:
         if self._raises and decision.action is not Action.REVIEW:
             raise BlockedError(decision)
         if is_withheld(decision):
-            return request, self._message(call, filled(WITHHELD, decision), decision)
+            return request, self._message(call, filled(CALL_WITHHELD, decision), decision)
         outcome = ask_person([Reviewed(decision, call["name"], call["args"])])[0]
         match outcome.kind:
             case "approve":

@@ -13,9 +13,8 @@ from langchain_core.tools.base import _get_runnable_config_param, get_all_basemo
 from ..core.decision import Decision, stopping
 from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.points import Point
-from ..core.policy import Policy, filled
+from ..core.policy import CALL_WITHHELD, Policy, filled
 from ..guards.protocol import Guard
-from .agent_tools import WITHHELD
 from .screened_tool import call_id, lasting_screened_tool, screens_of
 from .screener import Screener
 from .tool_values import read_call, read_result
@@ -144,7 +143,7 @@ class _ToolScreen:
 
     def _instead(self, decisions: Sequence[Decision]) -> Any:
         failed = self._failed(decisions)
-        return None if failed is None else self._as_output(self._error(filled(WITHHELD, failed)))
+        return None if failed is None else self._as_output(self._error(filled(CALL_WITHHELD, failed)))
 
     def _reading(self, output: Any) -> Reading:
         call = {"name": self._name, "id": call_id()}

@@ -146,12 +146,14 @@ class Prompt:
 
     Attributes:
         given: As the caller gave it; after `screened` what the model may get.
+        after: What stands in place of each message, None for those that go; where something changes.
         stopped: The decision that lets the model get nothing.
     """
 
     screens: Screens
     form: Form
     given: Any
+    after: list[ChatMessage | None] | None = None
     stopped: Decision | None = None
 
     def screened(self) -> Generator[Sequence[Item], list[Decision], None]:
@@ -168,8 +170,8 @@ class Prompt:
             return
         rest = iter(decisions)
         judged = [[next(rest) for _ in own] for own in items]
-        after = [after_decisions(message, own, policy) for message, own in zip(messages, judged, strict=True)]
-        kept = [message for message in after if message is not None]
+        self.after = [after_decisions(message, own, policy) for message, own in zip(messages, judged, strict=True)]
+        kept = [message for message in self.after if message is not None]
         if kept:
             self.given = self.form.prompt(kept)
         else:  # there is nothing left to answer
@@ -313,16 +315,22 @@ class Answer:
         return [Item(Point.TOOL_CALL, Conversation(turns=(*self.context, turn))) for turn in turns]
 
     def _calls_decided(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Decisions about `_calls`: those that do not stop the answer are carried out on its messages."""
-        left = [decision for decision in decisions if not decision.passes and self._only_left_out(decision)]
-        if not left:
-            return decisions
-        pairs = zip(self._calls, decisions, strict=True)
-        self._failed = {tool_call_text(call): decision for call, decision in pairs if decision in left}
-        return [_allowed(decision) if decision in left else decision for decision in decisions]
+        """Decisions about `_calls`: those that do not stop the answer are carried out on its messages.
 
-    def _only_left_out(self, decision: Decision) -> bool:
+        Where calls are withheld, a person decides about a call when its tool is about to run.
+        """
+        pairs = [(tool_call_text(call), decision) for call, decision in zip(self._calls, decisions, strict=True)]
+        self._failed = {text: decision for text, decision in pairs if self._is_left_out(decision)}
+        passing = Decision(point=Point.TOOL_CALL, action=Action.ALLOW)
+        return [passing if text in self._failed or self._waits(decision) else decision for text, decision in pairs]
+
+    def _is_left_out(self, decision: Decision) -> bool:
+        if decision.passes or self._waits(decision):
+            return False
         return self.screens.withholds or not decision.stops
+
+    def _waits(self, decision: Decision) -> bool:
+        return self.screens.withholds and decision.action is Action.REVIEW
 
     def _withholding(self, message: ChatMessage) -> ChatMessage:
         """`message`, with calls that may not pass left out, or without their arguments."""
@@ -362,10 +370,6 @@ class Answer:
         """Free the session."""
         if self._session is not None:
             self._session.close()
-
-
-def _allowed(decision: Decision) -> Decision:
-    return Decision(point=decision.point, action=Action.ALLOW)
 
 
 def _call_in(block: Any) -> Mapping[str, Any] | None:

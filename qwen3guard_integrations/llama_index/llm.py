@@ -76,6 +76,7 @@ def guarded_llm(llm: M, screens: Screens) -> M:
     return copy
 
 
+@lru_cache(maxsize=256)
 def _guarded_class(base: type[LLM], screens: Screens) -> Any:
     """`base` with the eight methods replaced. The screens belong to the class, so that no copy of an LLM loses them."""
     metaclass: Any = type(base)
