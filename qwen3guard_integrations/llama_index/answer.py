@@ -342,7 +342,8 @@ class Answer:
             if call is None or tool_call_text(call) not in self._failed:
                 blocks.append(block)
             elif self.screens.withholds:
-                blocks.append(block.model_copy(update={"tool_kwargs": {WITHHELD: True}}))
+                decision = self._failed[tool_call_text(call)]
+                blocks.append(block.model_copy(update={"tool_kwargs": {WITHHELD: entry(decision)}}))
         if not any(isinstance(block, TextBlock | ToolCallBlock) for block in blocks):
             blocks.append(TextBlock(text=self.policy.redacted(next(iter(self._failed.values())))))
         # Copies of calls in the additional keywords go: the blocks say the same.

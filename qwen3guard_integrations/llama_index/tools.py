@@ -22,6 +22,7 @@ from ..core.policy import CALL_WITHHELD, Policy, filled
 from ..core.screening import Item
 from ..core.words import tool_call_text
 from ..guards.protocol import Guard
+from ..reporting import decision_in
 from .answer import WITHHELD
 from .review import WAITS, Question, approved
 from .screener import Screener
@@ -133,7 +134,8 @@ class _ToolScreen:
     def before(self, tool: BaseTool, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asks:
         """What is given in place of the tool's output, if the call may not pass."""
         if WITHHELD in kwargs:  # the model's own words were not let through
-            return self._instead(tool, Decision(point=Point.TOOL_CALL, action=Action.BLOCK))
+            decision = decision_in(kwargs[WITHHELD])
+            return self._instead(tool, decision or Decision(point=Point.TOOL_CALL, action=Action.BLOCK))
         written = {key: value for key, value in kwargs.items() if not isinstance(value, Context)}
         if args:
             written = {**written, "input": args[0] if len(args) == 1 else list(args)}
