@@ -24,7 +24,7 @@ def undecorated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _inner(function: Any) -> Callable[..., Any] | None:
-    if isinstance(function, wrapt.ObjectProxy):  # dispatcher.span, by itself or as a method
+    if isinstance(function, wrapt.FunctionWrapper | wrapt.BoundFunctionWrapper):  # dispatcher.span
         wrapped: Callable[..., Any] = function.__wrapped__
         return wrapped
     if getattr(function, "__globals__", None) is vars(callbacks):
