@@ -1,0 +1,152 @@
+"""`guard_step`: the texts that go into a step of a workflow, and those that come out of it."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from functools import wraps
+from typing import Any, Final, TypeVar
+
+from llama_index.core.workflow import Event, StopEvent
+
+from ..core.conversation import Conversation, Role, Turn
+from ..core.decision import Decision, stopping
+from ..core.errors import BlockedError, GuardConfigurationError
+from ..core.flow import arun
+from ..core.points import Point
+from ..core.policy import Policy
+from ..core.screening import Item
+from ..guards.protocol import Guard
+from .answer import OnBlock
+from .screener import Screener
+
+_RESULT: Final = "_result"  # where a StopEvent keeps what it gives
+F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+_ROLES: Final[Mapping[Point, Role]] = {
+    Point.RESPONSE: "assistant",
+    Point.REASONING: "assistant",
+    Point.TOOL_CALL: "assistant",
+    Point.TOOL_OUTPUT: "tool",
+}
+
+
+def guard_step(
+    guard: Guard | Screener | str,
+    policy: Policy | Mapping[str, Any] | str | None = None,
+    *,
+    takes: Mapping[str, Point | str] | None = None,
+    gives: Mapping[str, Point | str] | None = None,
+    on_block: OnBlock = "refuse",
+) -> Callable[[F], F]:
+    """A decorator for steps of your own workflows: named texts of the events are judged on their way.
+
+    It stands below `@step`:
+
+        @step
+        @guard_step(guard, takes={"question": "prompt"}, gives={"result": "response"})
+        async def answer(self, ev: StartEvent) -> StopEvent: ...
+
+    What the step takes is judged before it begins, what it gives before the event goes on, each with one question.
+    What the policy redacts or drops is replaced by its `redaction` in a copy of the event. Steps that give the same
+    guard a `Screener` pay for no text twice. What a step itself writes into the stream of events, no decorator can see.
+
+    Args:
+        guard: Who judges: a guard, or what `load_guard` takes.
+        policy: What is done about verdicts: whatever `Policy.of` takes. There is nobody to ask: "review" blocks.
+        takes: Fields of the event that the step takes, and their screening points. A field that is missing or None is
+            left alone; any other must be a string.
+        gives: Fields of the event that it gives.
+        on_block: "refuse": the workflow ends with a `StopEvent` whose result is the policy's refusal. "raise": the step
+            raises a `BlockedError`.
+
+    Raises:
+        GuardConfigurationError: A point is unknown; or `on_block` is, or is "refuse" for a step that gives no
+            `StopEvent`, or whose event is one with fields of its own.
+
+    While the step runs: `BlockedError` as above; `TypeError` for a field that is no string; `GuardError` when the guard
+    gives no judgement, unless `Policy.on_guard_error` says otherwise.
+    """
+    if on_block not in ("refuse", "raise"):
+        raise GuardConfigurationError(f"on_block={on_block!r}: it is 'refuse' or 'raise'")
+    screener = Screener.of(guard, policy)
+    taken, given = _points(takes), _points(gives)
+
+    def decorate(function: F) -> F:
+        if on_block == "refuse" and not _may_stop(function):
+            raise GuardConfigurationError(
+                f"{function.__name__} cannot end the workflow with a refusal: it gives no StopEvent",
+                hint='add StopEvent to what it is annotated to return, or choose on_block="raise"',
+            )
+
+        @wraps(function)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            event = next((one for one in (*args, *kwargs.values()) if isinstance(one, Event)), None)
+            texts = _texts(event, taken)
+            stopped, changed = await arun(_screened(event, texts, (), screener.policy), screener.adecide)
+            if stopped is None:
+                args = tuple(changed if one is event else one for one in args)
+                kwargs = {name: changed if one is event else one for name, one in kwargs.items()}
+                result = await function(*args, **kwargs)
+                asked = tuple(Turn(role="user", content=text) for _, point, text in texts if point is Point.PROMPT)
+                flow = _screened(result, _texts(result, given), asked, screener.policy)
+                stopped, changed = await arun(flow, screener.adecide)
+            if stopped is None:
+                return changed
+            if on_block == "raise":
+                raise BlockedError(stopped)
+            return StopEvent(result=screener.policy.refused(stopped))
+
+        return guarded  # type: ignore[return-value]
+
+    return decorate
+
+
+def _points(fields: Mapping[str, Point | str] | None) -> dict[str, Point]:
+    try:
+        return {name: Point(point) for name, point in (fields or {}).items()}
+    except ValueError as error:
+        raise GuardConfigurationError(str(error), hint=f"known are {', '.join(Point)}") from None
+
+
+def _may_stop(function: Callable[..., Any]) -> bool:
+    """Whether a plain `StopEvent` is among what a step is annotated to give."""
+    hint = typing.get_type_hints(inspect.unwrap(function)).get("return")
+    return StopEvent in (hint, *typing.get_args(hint))
+
+
+Text = tuple[str, Point, str]
+
+
+def _texts(event: Any, fields: Mapping[str, Point]) -> list[Text]:
+    """The texts in the fields of an event."""
+    found = []
+    for name, point in fields.items():
+        text = getattr(event, name, None)
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{type(event).__name__}.{name} is a {type(text).__name__}; guard_step judges strings")
+        if text and text.strip():
+            found.append((name, point, text))
+    return found
+
+
+def _screened(
+    event: Any, texts: Sequence[Text], context: tuple[Turn, ...], policy: Policy
+) -> Generator[Sequence[Item], list[Decision], tuple[Decision | None, Any]]:
+    """What stops the workflow, and the event that goes on: the same one where all passes."""
+    decisions = yield [Item(point, _conversation(point, text, context)) for _, point, text in texts]
+    failed = {name: decision for (name, *_), decision in zip(texts, decisions, strict=True) if not decision.passes}
+    stopped = stopping(decisions)
+    if stopped is not None or not failed:
+        return stopped, event
+    copy = event.model_copy()
+    copy._data = dict(event._data)  # the fields that no class declares
+    for name, decision in failed.items():
+        setattr(copy, _RESULT if name == "result" and isinstance(event, StopEvent) else name, policy.redacted(decision))
+    return None, copy
+
+
+def _conversation(point: Point, text: str, context: tuple[Turn, ...]) -> Conversation:
+    reasoning = point is Point.REASONING
+    turn = Turn(role=_ROLES.get(point, "user"), content="" if reasoning else text, reasoning=text if reasoning else "")
+    return Conversation(turns=(*(context if turn.role == "assistant" else ()), turn))
