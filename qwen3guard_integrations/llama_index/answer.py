@@ -68,6 +68,12 @@ class Screens:
     prompt: bool = True
     withholds: bool = False
 
+    def where_tools_run(self, decision: Decision) -> Decision:
+        """`decision`, without a review that takes place when the tool is about to run."""
+        if self.withholds and decision.point is Point.TOOL_CALL and decision.action is Action.REVIEW:
+            return decision.model_copy(update={"action": Action.FLAG})
+        return decision
+
     def repeats(self, other: object) -> bool:
         """Whether `other` guards in the same way."""
         return (
@@ -164,6 +170,7 @@ class Prompt:
         messages = self.form.messages(self.given)
         items = items_of(messages, policy)
         decisions = yield [*chain.from_iterable(items)]
+        decisions = [self.screens.where_tools_run(decision) for decision in decisions]
         self.stopped = stopping(decisions)
         failed = next((decision for decision in decisions if not decision.passes), None)
         if self.stopped is not None or failed is None:
@@ -315,22 +322,15 @@ class Answer:
         return [Item(Point.TOOL_CALL, Conversation(turns=(*self.context, turn))) for turn in turns]
 
     def _calls_decided(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Decisions about `_calls`: those that do not stop the answer are carried out on its messages.
-
-        Where calls are withheld, a person decides about a call when its tool is about to run.
-        """
-        pairs = [(tool_call_text(call), decision) for call, decision in zip(self._calls, decisions, strict=True)]
+        """Decisions about `_calls`: those that do not stop the answer are carried out on its messages."""
+        decided = [self.screens.where_tools_run(decision) for decision in decisions]
+        pairs = [(tool_call_text(call), decision) for call, decision in zip(self._calls, decided, strict=True)]
         self._failed = {text: decision for text, decision in pairs if self._is_left_out(decision)}
         passing = Decision(point=Point.TOOL_CALL, action=Action.ALLOW)
-        return [passing if text in self._failed or self._waits(decision) else decision for text, decision in pairs]
+        return [passing if text in self._failed else decision for text, decision in pairs]
 
     def _is_left_out(self, decision: Decision) -> bool:
-        if decision.passes or self._waits(decision):
-            return False
-        return self.screens.withholds or not decision.stops
-
-    def _waits(self, decision: Decision) -> bool:
-        return self.screens.withholds and decision.action is Action.REVIEW
+        return not decision.passes and (self.screens.withholds or not decision.stops)
 
     def _withholding(self, message: ChatMessage) -> ChatMessage:
         """`message`, with calls that may not pass left out, or without their arguments."""

@@ -62,6 +62,7 @@ async def test_a_blocked_answer_is_refused() -> None:
 
 
 async def test_blocks_can_be_raised() -> None:
+    given: Any
     for given in ({"question": f"a {CANARY}"}, {"question": "hi", "answer": f"a {CANARY}"}):
         with pytest.raises(BlockedError) as raised:
             await flow(on_block="raise").run(**given)
