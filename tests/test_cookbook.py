@@ -53,6 +53,12 @@ SAYS = {
         "I'm sorry, but I can't help with that.",
         "remembered: ['When does the library open?', 'It opens at nine in the morning.', 'Tell me a story.', ",
     ],
+    "llama_index_agent": [
+        "read:   The library opens at nine in the morning.",
+        "read:   [removed: Jailbreak]",
+        "answer: The library opens at nine in the morning.",
+        "answer: I'm sorry, but I can't help with that.",
+    ],
     "safe_training": [
         "   5.0  How do I bake bread?",
         "  -5.0  How do I bake bread?",
