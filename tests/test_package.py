@@ -60,6 +60,20 @@ PUBLIC: Final = {
         "guard_retriever",
         "guard_tool",
     ],
+    f"{PACKAGE}.llama_index": [
+        "Qwen3GuardChatEngine",
+        "Qwen3GuardEventHandler",
+        "Qwen3GuardNodePostprocessor",
+        "Qwen3GuardQueryEngine",
+        "Qwen3GuardTransform",
+        "Qwen3GuardVerdictEvent",
+        "guard_agent",
+        "guard_llm",
+        "guard_retriever",
+        "guard_step",
+        "guard_tool",
+    ],
+    f"{PACKAGE}.rewards": ["HybridReward", "WorldPM"],
 }
 
 # Who may import whom: core <- guards <- {adapters} <- cli. The adapters never import each other.

@@ -8,6 +8,7 @@ from .._lazy import lazy
 
 if TYPE_CHECKING:
     from .cached import CachedGuard
+    from .journal import JournalGuard
     from .load import load_guard
     from .openai import OpenAIGuard
     from .protocol import Guard, StreamGuard, StreamSession
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CachedGuard",
     "Guard",
+    "JournalGuard",
     "OpenAIGuard",
     "StreamGuard",
     "StreamSession",
@@ -33,6 +35,7 @@ __getattr__, __dir__ = lazy(
     {
         "CachedGuard": "cached",
         "Guard": "protocol",
+        "JournalGuard": "journal",
         "OpenAIGuard": "openai",
         "StreamGuard": "protocol",
         "StreamSession": "protocol",
