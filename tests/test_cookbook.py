@@ -59,6 +59,12 @@ SAYS = {
         "answer: The library opens at nine in the morning.",
         "answer: I'm sorry, but I can't help with that.",
     ],
+    "guarded_rag": [
+        "pages in the prompt: ['hours.txt', 'lending.txt']",
+        "When does the library open? | It opens at nine in the morning. | ['hours.txt', 'lending.txt']",
+        "people? | I'm sorry, but I can't help with that. | []",
+    ],
+    "clean_index": ["judged so far: 2", "judged in all: 4", "allow: The museum is closed on Mondays."],
     "safe_training": [
         "   5.0  How do I bake bread?",
         "  -5.0  How do I bake bread?",
