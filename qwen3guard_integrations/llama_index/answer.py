@@ -152,6 +152,7 @@ class Prompt:
 
     Attributes:
         given: As the caller gave it; after `screened` what the model may get.
+        decisions: What was decided.
         after: What stands in place of each message, None for those that go; where something changes.
         stopped: The decision that lets the model get nothing.
     """
@@ -159,6 +160,7 @@ class Prompt:
     screens: Screens
     form: Form
     given: Any
+    decisions: Sequence[Decision] = ()
     after: list[ChatMessage | None] | None = None
     stopped: Decision | None = None
 
@@ -170,7 +172,7 @@ class Prompt:
         messages = self.form.messages(self.given)
         items = items_of(messages, policy)
         decisions = yield [*chain.from_iterable(items)]
-        decisions = [self.screens.where_tools_run(decision) for decision in decisions]
+        self.decisions = decisions = [self.screens.where_tools_run(decision) for decision in decisions]
         self.stopped = stopping(decisions)
         failed = next((decision for decision in decisions if not decision.passes), None)
         if self.stopped is not None or failed is None:

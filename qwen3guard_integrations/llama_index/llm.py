@@ -17,6 +17,7 @@ from ..core.policy import Policy
 from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, screened
 from .answer import Answer, ChatForm, CompletionForm, Form, OnBlock, Prompt, Screens
+from .reporting import tagging
 from .screener import Screener
 from .undecorated import undecorated
 
@@ -134,7 +135,8 @@ def _guarded(name: str) -> Any:
         prompt, kwargs = begun(self, args, kwargs)
         run(prompt.screened(), self._screens.screener.decide)
         if prompt.stopped is None:
-            return getattr(self, told)(prompt.given, **kwargs)
+            with tagging(prompt.decisions):
+                return getattr(self, told)(prompt.given, **kwargs)
         refusal = prompt.refusal(streamed="stream" in name)
         return _iter_of(refusal) if "stream" in name else refusal
 
@@ -142,7 +144,8 @@ def _guarded(name: str) -> Any:
         prompt, kwargs = begun(self, args, kwargs)
         await arun(prompt.screened(), self._screens.screener.adecide)
         if prompt.stopped is None:
-            return await getattr(self, told)(prompt.given, **kwargs)
+            with tagging(prompt.decisions):
+                return await getattr(self, told)(prompt.given, **kwargs)
         refusal = prompt.refusal(streamed="stream" in name)
         return _aiter_of(refusal) if "stream" in name else refusal
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span import active_span_id
 from llama_index_instrumentation import get_dispatcher
-from llama_index_instrumentation.dispatcher import Dispatcher
+from llama_index_instrumentation.dispatcher import Dispatcher, active_instrument_tags, instrument_tags
 
 from .. import reporting
 from ..core.decision import Decision
-from ..reporting import EVENT, entry
+from ..reporting import entry
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -53,12 +54,21 @@ class Report(reporting.Report):
         if not judged or not _is_heard(_dispatcher):
             return
         for decision in judged:
-            tags = {f"{EVENT.partition('.')[0]}.{name}": str(getattr(decision, name)) for name in ("point", "action")}
+            tags = {"qwen3guard.point": str(decision.point), "qwen3guard.action": str(decision.action)}
             _dispatcher.event(Qwen3GuardVerdictEvent(**entry(decision), tags=tags, span_id=active_span_id.get()))
 
     async def atell(self, decisions: Iterable[Decision]) -> None:
         """Report decisions on texts that were judged, in the span that is under way."""
         self.tell(decisions)
+
+
+@contextmanager
+def tagging(decisions: Iterable[Decision]) -> Iterator[None]:
+    """Spans that begin inside of the block have tags with what was decided: `qwen3guard.prompt`: "allow"."""
+    strictest = sorted(decisions, key=lambda decision: decision.action)
+    tags = {f"qwen3guard.{decision.point}": str(decision.action) for decision in strictest}
+    with instrument_tags({**active_instrument_tags.get(), **tags}):
+        yield
 
 
 def _is_heard(dispatcher: Dispatcher) -> bool:

@@ -24,6 +24,7 @@ from ..core.words import tool_call_text
 from ..guards.protocol import Guard
 from ..reporting import decision_in
 from .answer import WITHHELD
+from .reporting import tagging
 from .review import WAITS, Question, approved
 from .screener import Screener
 from .tool_values import words_of_error, words_of_output
@@ -232,22 +233,32 @@ def _judging(name: str) -> Any:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs.pop(_CONTEXT, None)
         screen: _ToolScreen = self._screen
+        decisions: list[Decision] = []
 
         def answer(ask: Any) -> Any:
-            return not isinstance(ask, Question) and screen.screener.decide(ask)  # nobody can be asked here
+            if isinstance(ask, Question):  # nobody can be asked here
+                return False
+            decisions.extend(screen.screener.decide(ask))
+            return decisions
 
         instead = run(screen.before(self, args, kwargs), answer)
-        return getattr(self, f"_told_{name}")(*args, **kwargs) if instead is None else instead
+        with tagging(decisions):
+            return getattr(self, f"_told_{name}")(*args, **kwargs) if instead is None else instead
 
     async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
         screen: _ToolScreen = self._screen
         context = kwargs.pop(_CONTEXT, None) or next((one for one in kwargs.values() if isinstance(one, Context)), None)
+        decisions: list[Decision] = []
 
         async def answer(ask: Any) -> Any:
-            return await (approved(context, ask) if isinstance(ask, Question) else screen.screener.adecide(ask))
+            if isinstance(ask, Question):
+                return await approved(context, ask)
+            decisions.extend(await screen.screener.adecide(ask))
+            return decisions
 
         instead = await arun(screen.before(self, args, kwargs), answer)
-        return await getattr(self, f"_told_{name}")(*args, **kwargs) if instead is None else instead
+        with tagging(decisions):
+            return await getattr(self, f"_told_{name}")(*args, **kwargs) if instead is None else instead
 
     return _named(acall if name == "acall" else call, name)
 

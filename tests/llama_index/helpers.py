@@ -237,8 +237,8 @@ class Spans(BaseSpanHandler[Any]):
     def class_name(cls) -> str:
         return "Spans"
 
-    def new_span(self, id_: str, bound_args: Any, *args: Any, **kwargs: Any) -> None:
-        self.heard.append((id_, "in", bound_args.arguments))
+    def new_span(self, id_: str, bound_args: Any, *args: Any, tags: Any = None, **kwargs: Any) -> None:
+        self.heard += [(id_, "in", bound_args.arguments), (id_, "tags", tags)]
 
     def prepare_to_exit_span(self, id_: str, bound_args: Any, *args: Any, result: Any = None, **kwargs: Any) -> None:
         self.heard.append((id_, "out", result))

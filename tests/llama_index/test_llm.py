@@ -19,6 +19,7 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
+from llama_index_instrumentation.dispatcher import instrument_tags
 from pydantic import BaseModel
 
 from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
@@ -305,12 +306,22 @@ async def test_event_handlers_and_spans_hear_what_the_caller_gets(kind: str, mak
     assert any(kind in id_ and way == "out" for id_, way, _ in spans)
 
 
+@KINDS
+async def test_spans_have_tags_with_what_was_decided_about_the_prompt(kind: str, make_llm: Any, lane: Lane) -> None:
+    with listening() as (events, spans), instrument_tags({"mine": "kept"}):
+        await answers(lane, guard_llm(make_llm("fine"), fake_guard()), kind)
+    start = next(event for event in events if event.class_name().endswith("StartEvent"))
+    assert start.tags == {"mine": "kept", "qwen3guard.prompt": "allow"}
+    assert any(way == "tags" and heard == start.tags for _, way, heard in spans)
+
+
 async def test_every_verdict_is_an_event_without_the_text(lane: Lane) -> None:
     with listening() as (events, _):
         await lane(guard_llm(words_llm(*WORDS), fake_guard()), "complete", "hi")
     verdicts = [event for event in events if isinstance(event, Qwen3GuardVerdictEvent)]
     assert [(event.point, event.action) for event in verdicts] == [("prompt", "allow"), ("response", "block")]
-    assert verdicts[1].tags == {"qwen3guard.point": "response", "qwen3guard.action": "block"}
+    tags = {"qwen3guard.point": "response", "qwen3guard.action": "block"}
+    assert verdicts[1].tags == {**tags, "qwen3guard.prompt": "allow"}
     assert verdicts[1].span_id
 
 
