@@ -76,6 +76,7 @@ def _guarded(agent: A, screens: Screens) -> A:
         made.agents = {name: _guarded(one, screens) for name, one in agent.agents.items()}
     else:
         made.llm = guarded_llm(agent.llm, screens)
+        made.tools = guard_tool(agent.tools, screens.screener) if agent.tools else agent.tools  # a workflow takes these
     made.__class__ = _guarded_class(type(agent), screens)
     return made  # type: ignore[no-any-return]
 

@@ -199,6 +199,9 @@ def _guarded_class(base: type[BaseTool], screen: _ToolScreen) -> Any:
     for name in _methods_of(base):
         setattr(made, name, _judging(name))
         setattr(made, f"_told_{name}", span(_telling(name)))
+    # As of any tool: a FunctionTool would give away its function.
+    made.to_langchain_tool = BaseTool.to_langchain_tool
+    made.to_langchain_structured_tool = BaseTool.to_langchain_structured_tool
     if screen.screener.policy.reviews(Point.TOOL_CALL) and issubclass(base, FunctionTool):
         # An agent passes its context to tools that want one: here, to ask a person.
         made.requires_context = property(lambda self: True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
+from llama_index.core.agent.workflow import AgentWorkflow, CodeActAgent, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, ThinkingBlock, ToolCallBlock
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.tools import FunctionTool
@@ -271,6 +271,35 @@ async def test_every_agent_of_a_workflow_is_guarded_and_so_are_hand_offs(streami
     end = await outcome(guard_agent(agents(first, second), fake_guard()))
     assert (end.result, second.llm.asked) == ("never mind", [])
     assert CANARY not in end.everything
+
+
+@pytest.mark.parametrize("q", ["leak", f"a {CANARY}"])
+async def test_a_guarded_agent_keeps_its_guard_in_a_workflow_without_one(q: str) -> None:
+    world = World(chat_llm(calls("x", q), says("All done.")))
+    end = await outcome(AgentWorkflow(agents=[guard_agent(function_agent(world), fake_guard())]))
+    assert end.result == "All done."
+    assert sorted(world.ran) == (["leak", "x"] if q == "leak" else ["x"])
+    assert CANARY not in end.everything
+
+
+async def test_code_that_an_agent_writes_is_judged_before_it_runs() -> None:
+    ran: list[str] = []
+
+    def execute(code: str) -> str:
+        """Run code."""
+        ran.append(code)
+        return "ran"
+
+    def writes(code: str) -> ChatMessage:
+        return says(f"<execute>\n{code}\n</execute>")
+
+    for code, expected in (("print(1)", ["print(1)"]), (f"print('{CANARY}')", [])):
+        ran.clear()
+        llm = chat_llm(writes(code), says("All done."))
+        agent = CodeActAgent(code_execute_fn=execute, tools=[], llm=llm, streaming=False)
+        end = await outcome(guard_agent(agent, fake_guard()))
+        assert [one.strip() for one in ran] == expected
+        assert CANARY not in end.everything
 
 
 def test_the_agent_itself_stays_as_it_is() -> None:

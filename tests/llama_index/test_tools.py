@@ -210,6 +210,12 @@ async def test_outside_of_a_workflow_review_blocks(lane: Lane) -> None:
     assert (await lane(tool, "call", q=f"a {CANARY}")).content == HELD
 
 
+def test_a_tool_for_langchain_is_made_of_the_guarded_call() -> None:
+    made = type(guard_tool(function_tool(Echo()), fake_guard()))
+    assert made.to_langchain_tool is BaseTool.to_langchain_tool
+    assert made.to_langchain_structured_tool is BaseTool.to_langchain_structured_tool
+
+
 def test_several_tools_share_one_guard_and_none_is_guarded_twice() -> None:
     judge = fake_guard()
     tools = guard_tool([function_tool(Echo()), function_tool(Echo())], judge)
