@@ -23,7 +23,7 @@ $(VENV)/.pip: constraints.txt
 
 $(VENV)/.run: $(VENV)/.pip pyproject.toml
 	$(PIP) torch
-	$(PIP) --editable ".[langchain,llama-index,transformers]"
+	$(PIP) --editable ".[langchain,llama-index,transformers,eval]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
