@@ -9,8 +9,9 @@ from string import Template
 from typing import Final
 
 from ..core.verdict import Severity
+from ..core.visible import visible
 from .stream_outcome import Outcome, figures
-from .stream_picture import LABELS, Judged, Picture, Span, visible
+from .stream_picture import LABELS, Judged, Picture, Span
 
 _CLASSES: Final = {
     None: "unjudged",

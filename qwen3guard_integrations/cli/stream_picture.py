@@ -213,21 +213,3 @@ def labelled(span: Span, section: int) -> bool:
     A response needs none as long as there is no reasoning to tell it from.
     """
     return span.section != section and (span.section > 0 or span.point is Point.REASONING)
-
-
-def visible(text: str) -> str:
-    """`text` without anything that moves a cursor, turns writing round, or is no character of a page."""
-    return "".join(map(_visible_character, text))
-
-
-def _visible_character(character: str) -> str:
-    code = ord(character)
-    if character in "\n\t" or (code >= 0x20 and code not in _UNSEEN):
-        return character
-    if character == "\r":
-        return ""
-    return chr(0x2400 + code) if code < 0x20 else f"⟨U+{code:04X}⟩"
-
-
-# Delete and the C1 controls; the marks that override or embed a direction of writing; non-characters.
-_UNSEEN: Final = frozenset((*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFFFE, 0xFFFF))

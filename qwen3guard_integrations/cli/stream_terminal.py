@@ -16,9 +16,10 @@ from rich.text import Text
 
 from ..core.points import Point
 from ..core.verdict import Severity
+from ..core.visible import visible
 from .rendering import decision_fields, json_lines
 from .stream_outcome import Outcome, figures
-from .stream_picture import LABELS, Judged, Picture, Span, labelled, visible
+from .stream_picture import LABELS, Judged, Picture, Span, labelled
 from .stream_run import Screen
 from .terminal import output
 

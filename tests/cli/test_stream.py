@@ -18,10 +18,11 @@ from rich.console import Console
 from qwen3guard_integrations import GuardUnavailableError, Point, Policy
 from qwen3guard_integrations.cli.stream_outcome import Outcome
 from qwen3guard_integrations.cli.stream_page import page
-from qwen3guard_integrations.cli.stream_picture import Picture, visible
+from qwen3guard_integrations.cli.stream_picture import Picture
 from qwen3guard_integrations.cli.stream_run import deltas, screened_text
 from qwen3guard_integrations.cli.stream_terminal import Glyph, wrapped
 from qwen3guard_integrations.core.thinking import ThinkingSplitter
+from qwen3guard_integrations.core.visible import visible
 from qwen3guard_integrations.testing import FakeGuard, FakeStreamGuard
 from tests.cli.conftest import Loads, Run
 from tests.cli.scripted import verdict_on
@@ -129,6 +130,7 @@ def test_sections_begin_without_the_empty_lines_of_chat_templates() -> None:
         ("a\tb\nc\r\n", "a\tb\nc\n"),
         ("\x1b[31m\x00\x07", "␛[31m␀␇"),
         ("\x7f\x9b\u202e\u2066", "⟨U+007F⟩⟨U+009B⟩⟨U+202E⟩⟨U+2066⟩"),
+        ("\ud83d", "⟨U+D83D⟩"),
         ("ระเบิด 💣 الله", "ระเบิด 💣 الله"),
     ],
 )
