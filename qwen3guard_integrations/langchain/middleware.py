@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -260,11 +260,20 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         with self._recording() as verdicts:
             return _response_with(run(self._model_call(request), answer), verdicts)
 
-    async def awrap_model_call(
+    def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> Coroutine[Any, Any, ModelAnswer]:
+        """Judge what is new in the prompt, and let the guarded model answer.
+
+        A function that gives a coroutine: around every `async def` hook langsmith's `traceable` goes to a thread and
+        back twice, traced or not, which costs more than all that is done here. In a trace this hook's own span ends
+        early, and what it does stands beside it.
+        """
+        return self._awrap_model_call(request, handler)
+
+    async def _awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelAnswer:
-        """Judge what is new in the prompt, and let the guarded model answer."""
-
         async def answer(ask: Any) -> Any:
             return await (self.screener.adecide(ask) if isinstance(ask, list) else _arefused(handler, ask))
 
@@ -360,10 +369,15 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             result: ToolResult = _result_with(self._tools.run(request, handler), verdicts)
             return result
 
-    async def awrap_tool_call(
+    def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
+    ) -> Coroutine[Any, Any, ToolResult]:
+        """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
+        return self._awrap_tool_call(request, handler)
+
+    async def _awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
     ) -> ToolResult:
-        """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
         with self._recording() as verdicts:
             result: ToolResult = _result_with(await self._tools.arun(request, handler), verdicts)
             return result
