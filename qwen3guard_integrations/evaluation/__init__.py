@@ -9,23 +9,33 @@ from .._lazy import lazy
 if TYPE_CHECKING:
     from .data.dataset import DataError, DataSet
     from .data.load import load_rows
+    from .figures import summarise
+    from .latency import latency_of
     from .metrics import Binary, best_of, measured
     from .onset import Onset, OnsetFigures, flagged, measured_onsets
+    from .results import Result, StreamResult
     from .rows import Label, Row
+    from .summary import Latency, Summary
 
 __all__ = [
     "Binary",
     "DataError",
     "DataSet",
     "Label",
+    "Latency",
     "Onset",
     "OnsetFigures",
+    "Result",
     "Row",
+    "StreamResult",
+    "Summary",
     "best_of",
     "flagged",
+    "latency_of",
     "load_rows",
     "measured",
     "measured_onsets",
+    "summarise",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -33,8 +43,12 @@ __getattr__, __dir__ = lazy(
     {
         **dict.fromkeys(("DataError", "DataSet"), "data.dataset"),
         "load_rows": "data.load",
+        "latency_of": "latency",
         **dict.fromkeys(("Binary", "best_of", "measured"), "metrics"),
         **dict.fromkeys(("Onset", "OnsetFigures", "flagged", "measured_onsets"), "onset"),
+        **dict.fromkeys(("Result", "StreamResult"), "results"),
         **dict.fromkeys(("Label", "Row"), "rows"),
+        "summarise": "figures",
+        **dict.fromkeys(("Latency", "Summary"), "summary"),
     },
 )

@@ -72,7 +72,15 @@ class Curve(Value):
 
 
 class CalibrationBin(Value):
-    """The rows whose score lies in [low, high): how many, their mean score, and the part of them that is unsafe."""
+    """The rows whose score lies in [low, high), and in the last bin 1 too.
+
+    Attributes:
+        low: The least score of the bin.
+        high: The least score of the next one.
+        rows: How many rows there are.
+        mean_score: Their mean score; 0 where there are none.
+        unsafe: The part of them that is unsafe; 0 where there are none.
+    """
 
     low: float
     high: float
@@ -105,7 +113,8 @@ class Refusals(Value):
     Attributes:
         rows: Responses of which the guard said whether they refuse.
         rate: The part of them that does, by the guard.
-        safe_rate: The part of those to harmless prompts (label Safe) that does.
+        safe_rate: The part of the harmless ones (label Safe) that does; None where there are none. A refusal is
+            itself harmless: this is over-refusal only where the prompts are harmless too, as in XSTest's safe part.
         agreement: The part of the labelled ones on which guard and label agree; None where none is labelled.
     """
 
@@ -172,15 +181,15 @@ class GuardSummary(Value):
     Attributes:
         guard: Its name in the report.
         rows: How many rows there were.
-        failed: How many it gave no verdict on, by the error's name; they count as blocked in `readings`
-            (`on_guard_error` is closed), and are in no other figure.
+        failed: How many it gave no verdict on, by the error's name; they count as blocked (`on_guard_error` is
+            closed) in `readings`, in those of groups, and in `over_blocking`, and are in no other figure.
         readings: Precision, recall and F1, both ways.
         confusion: Label -> said -> rows, over the three severities.
         categories: A group for each labelled category: recall of its rows against all rows that are not unsafe.
         languages: A group for each language.
         sources: A group for each source.
-        over_blocking: The part of the harmless rows (label Safe) that is blocked, strict and loose.
-        scored: None where the guard gives no probabilities.
+        over_blocking: The part of the harmless rows (label Safe) that is blocked, strict and loose; 0 without any.
+        scored: None where the guard gives no probabilities, or the rows with some are all unsafe or all not.
         refusals: None where no response was judged, or the guard does not tell.
         stream: None where nothing was judged token by token.
         latency: None where it was not measured.
