@@ -37,24 +37,34 @@ class GenMessage(TypedDict):
 _CONTROL_TOKEN: Final = re.compile(r"<\|([^|<>]*)\|>")
 # Written so that no part can match what its neighbour matches: a long run of spaces costs no more than its length.
 _FRAME: Final = re.compile(r"<([\s/]*+(?:BEGIN|END)\s[A-Z\s]*+)>", re.IGNORECASE)
-_TURN_LABEL: Final = re.compile(
-    r"^(?=(?:[^\S\n]|[*_#`])*+(?:USER|ASSISTANT|SYSTEM)(?:[^\S\n]|[*_#`])*+[:：])", re.IGNORECASE | re.MULTILINE
-)
 
 
-def quoted(text: str) -> str:
+def turn_label(*speakers: str) -> re.Pattern[str]:
+    """Matches the beginning of a line that begins like a turn of one of these speakers."""
+    names = "|".join(speakers)
+    return re.compile(rf"^(?=(?:[^\S\n]|[*_#`])*+(?:{names})(?:[^\S\n]|[*_#`])*+[:：])", re.IGNORECASE | re.MULTILINE)
+
+
+_TURN_LABEL: Final = turn_label("USER", "ASSISTANT", "SYSTEM")
+
+
+def sendable(text: str) -> str:
+    """`text` as it can be sent: surrogate pairs become the character that they stand for, as they do in JSON, and half
+    a pair, which cannot be sent at all, the replacement character."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def quoted(text: str, label: re.Pattern[str] = _TURN_LABEL) -> str:
     """`text` as it can stand inside the guard's prompt without acting on it; every word of it is kept.
 
     Control tokens (`<|im_end|>`) and the frame of the conversation (`<END CONVERSATION>`) are spaced out, and a
-    line that begins like a turn (`ASSISTANT: ...`) becomes a quotation (`> ASSISTANT: ...`).
+    line that begins like a turn (`ASSISTANT: ...`, by `label`) becomes a quotation (`> ASSISTANT: ...`).
     """
-    # Surrogate pairs become the character they stand for, as they do in JSON; half a pair cannot be sent at all.
-    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    text = _CONTROL_TOKEN.sub(r"< |\1| >", text)
+    text = _CONTROL_TOKEN.sub(r"< |\1| >", sendable(text))
     text = _FRAME.sub(lambda match: f"< {match[1].strip()} >", text)
     # The template and Unicode know more line ends than the regular expression's "^".
     text = re.sub("[\r\v\f\x1c-\x1e\x85\u2028\u2029]+\n?", "\n", text)
-    return _TURN_LABEL.sub("> ", text)
+    return label.sub("> ", text)
 
 
 def gen_messages(conversation: Conversation) -> list[GenMessage]:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from ..core.conversation import Conversation
-from ..core.errors import GuardConfigurationError
 from ..core.gen_prompt import gen_messages
-from ..core.pieces import pieces
 from ..core.verdict import Verdict
 from . import openai_requests as requests
 from .background import run_in_background
-from .openai_server import Post, Refusal, Server
+from .openai_server import Post, Refusal, Server, given, positive
 from .protocol import CheckOne
+from .served import Lengths, Offer, accepted, judged
 
 if TYPE_CHECKING:
     from .openai_prompt import LocalPrompt
-
-Result = TypeVar("Result")
 
 
 class OpenAIGuard(CheckOne):
@@ -88,35 +81,9 @@ class OpenAIGuard(CheckOne):
         extra_body: Mapping[str, Any] | None = None,
         default_headers: Mapping[str, str] | None = None,
     ) -> None:
-        for name, text in {"model": model, "base_url": base_url, "api_key": api_key}.items():
-            if not text:
-                raise GuardConfigurationError(f"OpenAIGuard needs {name}", hint=_HINTS[name])
-        numbers = {
-            "timeout": timeout,
-            "max_concurrency": max_concurrency,
-            "max_tokens": max_tokens,
-            "context_characters": context_characters,
-            "overlap_characters": overlap_characters,
-        }
-        for name, number in numbers.items():
-            if not (number > 0 and math.isfinite(number)):
-                raise GuardConfigurationError(f"{name} must be a positive number, not {number}")
-        if overlap_characters > context_characters // 2:
-            raise GuardConfigurationError(
-                f"overlap_characters={overlap_characters} is more than half of context_characters={context_characters}"
-            )
-        _check_url(base_url)
-        self.model = model
-        self._max_tokens = max_tokens
-        self._limit, self._overlap = context_characters, overlap_characters
-        self._extra = dict(extra_body or {})
-        self._prompt = _local_prompt(tokenizer) if tokenizer is not None else None
-        # From the most that a server can be asked for to what every server knows.
-        completion: list[requests.Body] = [requests.COMPLETION_LOGPROBS, {}]
-        if self._prompt is not None:
-            completion.insert(0, {**requests.COMPLETION_LOGPROBS, "logprob_token_ids": self._prompt.label_ids})  # vLLM
-        self._completion_offer = _Offer(completion if scores else [{}])
-        self._chat_offer = _Offer([requests.CHAT_LOGPROBS, {}] if scores else [{}])
+        given("model", model, 'the name under which the server has it, such as "Qwen/Qwen3Guard-Gen-4B"')
+        positive(max_tokens=max_tokens)
+        self._lengths = Lengths(context_characters, overlap_characters)
         self._server = Server(
             base_url=base_url,
             api_key=api_key,
@@ -124,6 +91,16 @@ class OpenAIGuard(CheckOne):
             max_concurrency=max_concurrency,
             headers=default_headers,
         )
+        self.model = model
+        self._max_tokens = max_tokens
+        self._extra = dict(extra_body or {})
+        self._prompt = _local_prompt(tokenizer) if tokenizer is not None else None
+        # From the most that a server can be asked for to what every server knows.
+        completion: list[requests.Body] = [requests.COMPLETION_LOGPROBS, {}]
+        if self._prompt is not None:
+            completion.insert(0, {**requests.COMPLETION_LOGPROBS, "logprob_token_ids": self._prompt.label_ids})  # vLLM
+        self._completion_offer = Offer(completion if scores else [{}])
+        self._chat_offer = Offer([requests.CHAT_LOGPROBS, {}] if scores else [{}])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r}, base_url={self._server.shown!r})"
@@ -140,111 +117,45 @@ class OpenAIGuard(CheckOne):
 
         Cancelling it closes the connections of the requests that are under way.
         """
-        return await _together([self._judge(conversation) for conversation in conversations])
+        return await judged(self._server, self._lengths, conversations, self._judge_piece)
 
-    async def _judge(self, conversation: Conversation) -> Verdict:
-        parts = pieces(conversation, len, self._limit, self._overlap)
-        try:
-            async with asyncio.timeout(None) as deadline:
-                return Verdict.merge(await _together([self._judge_piece(part, deadline) for part in parts]))
-        except TimeoutError:
-            pass
-        raise self._server.timeout_error()
-
-    async def _judge_piece(self, piece: Conversation, deadline: asyncio.Timeout) -> Verdict:
+    async def _judge_piece(self, post: Post, piece: Conversation) -> Verdict:
         prompt = self._prompt
-        async with self._server.exchange(deadline) as post:
-            if prompt is None:
-                return await self._by_chat(post, piece)
-            verdict = await self._by_completion(post, prompt, piece)
-            if verdict is None:
-                verdict = await self._by_chat(post, piece)
-                self._prompt = None  # not before the chat has worked: without the model there is no path at all
-            return verdict
+        if prompt is None:
+            return await self._by_chat(post, piece)
+        verdict = await self._by_completion(post, prompt, piece)
+        if verdict is None:
+            verdict = await self._by_chat(post, piece)
+            self._prompt = None  # not before the chat has worked: without the model there is no path at all
+        return verdict
 
     async def _by_chat(self, post: Post, piece: Conversation) -> Verdict:
         body = requests.chat_body(gen_messages(piece), model=self.model, max_tokens=self._max_tokens)
-        return requests.chat_verdict(
-            requests.read_chat(_accepted(await self._ask(post, _CHAT, body, self._chat_offer)))
-        )
+        answer = await self._chat_offer.ask(post, _CHAT, {**body, **self._extra})
+        return requests.chat_verdict(requests.read_chat(accepted(answer)))
 
     async def _by_completion(self, post: Post, prompt: LocalPrompt, piece: Conversation) -> Verdict | None:
         """The verdict by the forced prefix; None where the server does not continue a text."""
         text = prompt.text(gen_messages(piece))
         body = requests.completion_body(text, model=self.model, max_tokens=1)
-        answer = await self._ask(post, _COMPLETIONS, body, self._completion_offer)
+        answer = await self._completion_offer.ask(post, _COMPLETIONS, {**body, **self._extra})
         if isinstance(answer, Refusal) and answer.status in _NO_SUCH_PATH:
             return None
-        verdict = requests.forced_verdict(requests.read_completion(_accepted(answer)))
+        verdict = requests.forced_verdict(requests.read_completion(accepted(answer)))
         if verdict.safe:
             return verdict
         text = requests.details_prompt(text, verdict.severity)
         body = requests.completion_body(text, model=self.model, max_tokens=self._max_tokens)
         answer = await post(_COMPLETIONS, {**body, **self._extra})
-        return requests.with_details(verdict, requests.read_completion(_accepted(answer)))
-
-    async def _ask(self, post: Post, path: str, body: requests.Body, offer: _Offer) -> str | Refusal:
-        """The answer to `body` with as many of the optional fields as the server takes."""
-        for level, fields in list(enumerate(offer.levels))[offer.level :]:
-            answer = await post(path, {**body, **fields, **self._extra})
-            if isinstance(answer, str):
-                # Only now is it known that the fields were the reason, and not, for example, the length of one text.
-                offer.level = max(offer.level, level)
-                return answer
-            if answer.status not in _BAD_REQUEST:
-                return answer
-        return answer
+        return requests.with_details(verdict, requests.read_completion(accepted(answer)))
 
 
 _CHAT: Final = "/chat/completions"
 _COMPLETIONS: Final = "/completions"
-_BAD_REQUEST: Final = frozenset({400, 422})
 _NO_SUCH_PATH: Final = frozenset({404, 405, 501})
-_HINTS: Final = {
-    "model": 'the name under which the server has it, such as "Qwen/Qwen3Guard-Gen-4B"',
-    "base_url": 'such as "http://localhost:8000/v1", or QWEN3GUARD_BASE_URL for load_guard; there is no default',
-    "api_key": 'for a server without keys leave it out ("EMPTY")',
-}
-
-
-@dataclass(slots=True)
-class _Offer:
-    """Optional fields of a request, from all to none, and how many of these levels the server has refused."""
-
-    levels: Sequence[requests.Body]
-    level: int = 0
-
-
-def _accepted(answer: str | Refusal) -> str:
-    if isinstance(answer, Refusal):
-        raise answer.error
-    return answer
 
 
 def _local_prompt(tokenizer: str) -> LocalPrompt:
     from .openai_prompt import LocalPrompt  # only here: it needs transformers
 
     return LocalPrompt(tokenizer)
-
-
-def _check_url(base_url: str) -> None:
-    try:
-        parts = urlsplit(base_url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an impossible port or IPv6 address
-        valid = False
-    if not valid:
-        raise GuardConfigurationError("base_url is no http or https address", hint=_HINTS["base_url"])
-
-
-async def _together(coroutines: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """The results in order; the first failure cancels the rest and is raised as it is."""
-    if len(coroutines) == 1:
-        return [await coroutines[0]]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-        return [task.result() for task in tasks]
-    except BaseExceptionGroup as failures:
-        first = failures.exceptions[0]
-    raise first

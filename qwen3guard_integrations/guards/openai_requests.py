@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
@@ -22,6 +22,7 @@ from ..core.gen_reply import parse_reply
 from ..core.verdict import Scores, Severity, Verdict
 
 Body = Mapping[str, Any]
+Label = TypeVar("Label")
 
 CHAT_LOGPROBS: Final[Body] = {"logprobs": True, "top_logprobs": 10}
 """Ten, since each label may come with and without space, and in lower case."""
@@ -49,13 +50,13 @@ class Answer:
     tokens: tuple[Token, ...] = ()
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """Part of an answer; errors do not repeat it, since a server may echo the prompt."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
-class _Alternative(_Part):
+class _Alternative(Part):
     token: str
     logprob: float
 
@@ -66,11 +67,11 @@ class Token(_Alternative):
     top_logprobs: Annotated[tuple[_Alternative, ...], BeforeValidator(lambda value: value or ())] = ()
 
 
-class _ChatLogprobs(_Part):
+class _ChatLogprobs(Part):
     content: tuple[Token, ...]
 
 
-class _LegacyLogprobs(_Part):
+class _LegacyLogprobs(Part):
     tokens: tuple[str, ...]
     token_logprobs: tuple[float, ...]
     top_logprobs: tuple[dict[str, float], ...] = ()
@@ -96,12 +97,12 @@ def _tokens(value: object) -> Sequence[Token]:
     ]
 
 
-class _Choice(_Part):
+class _Choice(Part):
     finish_reason: str | None = None
     logprobs: Annotated[tuple[Token, ...], BeforeValidator(_tokens)] = ()
 
 
-class _Message(_Part):
+class _Message(Part):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -120,11 +121,11 @@ class _CompletionChoice(_Choice):
     text: str
 
 
-class _Chat(_Part):
+class _Chat(Part):
     choices: tuple[_ChatChoice, ...] = Field(min_length=1)
 
 
-class _Completion(_Part):
+class _Completion(Part):
     choices: tuple[_CompletionChoice, ...] = Field(min_length=1)
 
 
@@ -148,12 +149,21 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def _read(model: type[Model], body: str) -> Model:
+    return read_as(model, body, "a completion")
+
+
+def read_as(model: type[Model], body: str, name: str) -> Model:
+    """The answer in `body`; `name` says what it should be.
+
+    Raises:
+        GuardResponseError: It is none. The error and its context do not know the answer.
+    """
     try:
         return model.model_validate_json(body)
     except ValidationError:
         pass  # raised below, without the error that knows the answer in its context
     raise GuardResponseError(
-        "the server's answer is not a completion", hint="is base_url that of an OpenAI-compatible API, with its /v1?"
+        f"the server's answer is not {name}", hint="is base_url that of an OpenAI-compatible API, with its /v1?"
     )
 
 
@@ -220,31 +230,38 @@ def _scores_in(tokens: Sequence[Token], severity: Severity) -> Scores | None:
 
 
 def severity_scores(token: Token, severity: Severity) -> Scores | None:
-    """The three probabilities at the token that begins the label of `severity`; None if it begins another.
+    """The three probabilities at the token that begins the label of `severity`; None if it begins another."""
+    if _label(token.token) is not severity:
+        return None
+    found = label_shares(token, tuple(Severity), _label)
+    if found is None:
+        return None
+    return Scores(safe=found[Severity.SAFE], controversial=found[Severity.CONTROVERSIAL], unsafe=found[Severity.UNSAFE])
+
+
+def label_shares(
+    token: Token, labels: Sequence[Label], begins: Callable[[str], Label | None]
+) -> dict[Label, float] | None:
+    """The probability of each of `labels` at the token that begins one; `begins` tells which a token begins to write.
 
     They are the softmax over the labels' own tokens, as at the forced prefix in the model's process. A label that
     is not among the alternatives cannot have been more probable than the least of these, nor than all that is not
-    listed: it gets the lesser of the two.
+    listed: it gets the lesser of the two. None where the log-probabilities are none.
     """
-    if _label(token.token) is not severity:
-        return None
     listed = {
         alternative.token: math.exp(min(alternative.logprob, 0.0)) for alternative in (*token.top_logprobs, token)
     }
-    found: dict[Severity, float] = {}
+    found: dict[Label, float] = {}
     for text, probability in listed.items():
-        if (label := _label(text)) is not None:
+        if (label := begins(text)) is not None:
             found[label] = max(found.get(label, 0.0), probability)
-    missing = len(Severity) - len(found)
+    missing = len(labels) - len(found)
     unlisted = max(1.0 - math.fsum(listed.values()), 0.0) / max(missing, 1)
     bound = min(unlisted, *listed.values())
     total = math.fsum(found.values()) + bound * missing
     if not total > 0.0:
         return None
-    safe, controversial, unsafe = (
-        found.get(label, bound) / total for label in (Severity.SAFE, Severity.CONTROVERSIAL, Severity.UNSAFE)
-    )
-    return Scores(safe=safe, controversial=controversial, unsafe=unsafe)
+    return {label: found.get(label, bound) / total for label in labels}
 
 
 def _label(text: str) -> Severity | None:

@@ -52,11 +52,18 @@ class Server:
 
     A connection belongs to the event loop on which it was opened, so each loop has its own client. The first one is
     made here: it costs about 40 ms (TLS certificates), which must not hold up a loop; others are made in a thread.
+
+    Raises:
+        GuardConfigurationError: An argument is missing or out of range.
     """
 
     def __init__(
         self, *, base_url: str, api_key: str, timeout: float, max_concurrency: int, headers: Mapping[str, str] | None
     ) -> None:
+        given("base_url", base_url, _ADDRESS)
+        given("api_key", api_key, 'for a server without keys leave it out ("EMPTY")')
+        positive(timeout=timeout, max_concurrency=max_concurrency)
+        _check_url(base_url)
         self.shown = shown(base_url)
         self._base_url = base_url
         self._api_key = api_key
@@ -212,6 +219,32 @@ async def _lifetime(client: openai.AsyncOpenAI) -> AsyncGenerator[None]:
         yield
     finally:
         await client.close()
+
+
+_ADDRESS: Final = 'such as "http://localhost:8000/v1", or QWEN3GUARD_BASE_URL for load_guard; there is no default'
+
+
+def given(name: str, value: str, hint: str) -> None:
+    """Raise for a setting that is empty."""
+    if not value:
+        raise GuardConfigurationError(f"a guard on a server needs {name}", hint=hint)
+
+
+def positive(**numbers: float) -> None:
+    """Raise for a number that is not positive, or not finite."""
+    for name, number in numbers.items():
+        if not (number > 0 and math.isfinite(number)):
+            raise GuardConfigurationError(f"{name} must be a positive number, not {number}")
+
+
+def _check_url(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an impossible port or IPv6 address
+        valid = False
+    if not valid:
+        raise GuardConfigurationError("base_url is no http or https address", hint=_ADDRESS)
 
 
 def shown(url: str) -> str:
