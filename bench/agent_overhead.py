@@ -4,7 +4,10 @@
 
 The agents are real, the model is a fake that answers at once, and the guard says Safe at once. The agent with the
 middleware and the one without run in turns in one process; of each the best round counts. The eight tools of the
-second part return at once, and the guard takes 50 ms for each question, however many texts are in it.
+second part return at once, and the guard takes 50 ms for each question, however many texts are in it. A turn has four
+questions, one after another: the prompt, the answer with the calls, their results, the last answer; with
+`prompt="parallel"` the first two are asked together. `max_concurrency` is 8 there: without asyncio LangGraph has a
+thread for each processor and four more, and results that no thread runs for cannot be in the step's one question.
 """
 
 from __future__ import annotations
@@ -64,19 +67,22 @@ def agent(queries: int, *middleware: Qwen3GuardMiddleware) -> Any:
     return create_agent(Model(queries=queries), [search], middleware=list(middleware))
 
 
-def milliseconds(made: Any, lane: str, turns: int, *, clock: Any = time.process_time) -> float:
+CONFIG: Any = {"max_concurrency": 8}
+
+
+def milliseconds(made: Any, lane: str, turns: int, *, clock: Any = time.process_time, config: Any = None) -> float:
     """Milliseconds of one turn."""
 
     async def run() -> None:
         for _ in range(turns):
-            await made.ainvoke({"messages": [HumanMessage("q")]})
+            await made.ainvoke({"messages": [HumanMessage("q")]}, config)
 
     start = clock()
     if lane == "async":
         asyncio.run(run())
     else:
         for _ in range(turns):
-            made.invoke({"messages": [HumanMessage("q")]})
+            made.invoke({"messages": [HumanMessage("q")]}, config)
     return float(1000 * (clock() - start) / turns)
 
 
@@ -90,17 +96,15 @@ def added(queries: int, lane: str, rounds: int, turns: int) -> tuple[float, floa
     return best["bare"], best["guarded"] - best["bare"]
 
 
-def waited(lane: str, rounds: int) -> tuple[float, float]:
+def waited(lane: str, rounds: int, prompt: Any) -> tuple[float, float]:
     """Milliseconds that a step of eight tools, and its whole turn, take longer with a guard that takes 50 ms."""
-    bare = min(milliseconds(agent(8), lane, 1, clock=time.perf_counter) for _ in range(rounds))
+    bare = min(milliseconds(agent(8), lane, 1, clock=time.perf_counter, config=CONFIG) for _ in range(rounds))
     turns = []
     for _ in range(rounds):
-        guard = FakeGuard(delay=DELAY)
-        took = milliseconds(agent(8, Qwen3GuardMiddleware(guard)), lane, 1, clock=time.perf_counter)
-        turns.append((took - bare, len(guard.calls)))
-    turn, _ = min(turns)
-    others = 3  # the prompt, the answer with the calls, and the last answer are judged one after another
-    return turn - 1000 * DELAY * others, turn
+        made = agent(8, Qwen3GuardMiddleware(FakeGuard(delay=DELAY), prompt=prompt))
+        turns.append(milliseconds(made, lane, 1, clock=time.perf_counter, config=CONFIG) - bare)
+    others = 3 if prompt == "before" else 2
+    return min(turns) - 1000 * DELAY * others, min(turns)
 
 
 def main() -> int:
@@ -116,9 +120,14 @@ def main() -> int:
             bare, more = added(queries, lane, arguments.rounds, arguments.turns)
             worst.append(more / BARS[name])
             print(f"{name}, {lane}: {bare:.2f} ms without, {more:+.2f} ms with the middleware (bar {BARS[name]} ms)")
-    for lane in ("sync", "async"):
-        step, turn = waited(lane, 5)
-        print(f"eight tools, {lane}: the step waits {step:.0f} ms, the turn {turn:.0f} ms more with a guard of 50 ms")
+    for prompt in ("before", "parallel"):
+        for lane in ("sync", "async"):
+            step, turn = waited(lane, 10, prompt)
+            worst.append(step / STEP_BAR)
+            print(
+                f"eight tools, {lane}, prompt {prompt}: the step waits {step:.0f} ms (bar {STEP_BAR:.0f} ms), "
+                f"the turn {turn:.0f} ms more (bar {TURN_BAR:.0f} ms)"
+            )
     return int(arguments.check and max(worst) > 1)
 
 

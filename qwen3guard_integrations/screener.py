@@ -57,18 +57,20 @@ class Screener:
         """Whether `other` asks the same guard and acts by the same policy."""
         return self.guard.guard is other.guard.guard and self.policy == other.policy
 
-    def decide(self, items: Sequence[Item]) -> list[Decision]:
-        """A decision about every item, in order, with one question to the guard.
+    def decide(self, items: Sequence[Item], *, tell: bool = True) -> list[Decision]:
+        """A decision about every item, in order, with one question to the guard; listeners hear of it if `tell`.
 
         Raises:
             GuardError: The guard gave no verdict, and the policy's `on_guard_error` is "raise".
         """
         decisions = run(screening(items, self.policy), self.guard.check_many)
-        self.report.tell(decisions)
+        if tell:
+            self.report.tell(decisions)
         return decisions
 
-    async def adecide(self, items: Sequence[Item]) -> list[Decision]:
+    async def adecide(self, items: Sequence[Item], *, tell: bool = True) -> list[Decision]:
         """As `decide`, without blocking the event loop."""
         decisions = await arun(screening(items, self.policy), self.guard.acheck_many)
-        await self.report.atell(decisions)
+        if tell:
+            await self.report.atell(decisions)
         return decisions

@@ -88,7 +88,17 @@ class Screens:
         return isinstance(other, Screens) and self._key == other._key and self.policy == other.policy
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedResult:
+    """A whole answer of the model, as it was read, and what was decided about it."""
+
+    result: ChatResult
+    readings: Sequence[Reading]
+    decisions: Sequence[Decision]
+
+
 PromptFlow = Generator[Sequence[Conversation], Sequence[Any], None]
+JudgedFlow = Generator[Sequence[Conversation], Sequence[Any], JudgedResult]
 
 
 @dataclass(slots=True)
@@ -325,16 +335,21 @@ class Answer:
 
     # --- an answer that comes whole ---
 
-    def screen_result(self, result: ChatResult) -> Generator[Sequence[Conversation], Sequence[Any], ChatResult | None]:
-        """`result`, without what may not pass; None if the model is to be asked once more, with `messages`.
-
-        Raises:
-            BlockedError: The answer was stopped, and `on_block` is "raise".
-        """
+    def judged(self, result: ChatResult) -> JudgedFlow:
+        """`result` with the decisions about it. Changes nothing, so that the prompt may be judged meanwhile."""
         scope = Scope(policy=self.screens.policy, point=Point.RESPONSE, context=tuple(self.context))
         readings = [read(generation.message, scope) for generation in result.generations]
         items = [item for reading in readings for item in reading.items]
         decisions = yield from screening(items, self.screens.policy)
+        return JudgedResult(result, readings, decisions)
+
+    def released(self, judged: JudgedResult) -> ChatResult | None:
+        """The result, without what may not pass; None if the model is to be asked once more, with `messages`.
+
+        Raises:
+            BlockedError: The answer was stopped, and `on_block` is "raise".
+        """
+        result, readings, decisions = judged.result, judged.readings, judged.decisions
         self.told += decisions
         rest = iter(decisions)
         screened = []

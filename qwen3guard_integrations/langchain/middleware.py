@@ -28,7 +28,7 @@ from ..guards.protocol import Guard
 from ..reporting import entry
 from .agent_tools import ToolScreening, abandoned, messages_in
 from .answer import OnBlock, Screens, answering
-from .history import screened
+from .history import Screened, ScreenedFlow, screened
 from .messages import refusal_message
 from .model import guarded
 from .screener import Screener
@@ -119,6 +119,9 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         check_reasoning: Judge what the model thinks.
         check_tool_calls: Judge the arguments of tool calls.
         check_tool_results: Judge what tools return.
+        prompt: "before": the model is asked once what the agent was given has been judged. "parallel": at the same
+            time; nothing that the model says is seen and no tool runs before the prompt has passed, but the model's
+            provider reads it unjudged. A prompt that may not pass, or not as it is, ends the agent.
         exit_behavior: After a block: "end" the agent with the refusal, raise a `BlockedError` ("error"), or go on with
             the text replaced ("replace"). Blocked tool calls are answered and the agent goes on, except with "error".
         violation_message: What the user reads in place of what was blocked; `{categories}` is filled in. None: the
@@ -129,7 +132,8 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         name: Of the middleware; two in one agent need different ones.
 
     Raises:
-        GuardConfigurationError: A setting is unknown.
+        GuardConfigurationError: A setting is unknown, or `prompt="parallel"` stands with another `exit_behavior` than
+            "end", or with a policy by which a person reviews prompts.
 
     While the agent runs: `BlockedError` with "error"; `GuardError` when the guard gives no judgement, unless
     `Policy.on_guard_error` says otherwise.
@@ -155,6 +159,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         check_reasoning: bool = True,
         check_tool_calls: bool = True,
         check_tool_results: bool = True,
+        prompt: Literal["before", "parallel"] = "before",
         exit_behavior: ExitBehavior = "end",
         violation_message: str | None = None,
         regenerate: bool = False,
@@ -165,6 +170,10 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         super().__init__()
         if exit_behavior not in ("end", "error", "replace"):
             raise GuardConfigurationError(f"exit_behavior={exit_behavior!r}: it is 'end', 'error' or 'replace'")
+        if prompt not in ("before", "parallel"):
+            raise GuardConfigurationError(
+                f"prompt={prompt!r}: it is 'before' or 'parallel'; see check_input to leave out"
+            )
         checks = {
             Point.PROMPT: check_input,
             Point.RESPONSE: check_output,
@@ -180,8 +189,14 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
                 "refusal": policy.refusal if violation_message is None else violation_message,
             }
         )
+        if prompt == "parallel" and (exit_behavior != "end" or policy.reviews(Point.PROMPT)):
+            raise GuardConfigurationError(
+                'prompt="parallel" ends the agent at a prompt that may not pass',
+                hint='set exit_behavior="end" and no "review" at the point "prompt", or prompt="before"',
+            )
         self.screener = Screener(guard, policy)
         self.exit_behavior = exit_behavior
+        self._prompt = prompt
         self.record_verdicts = record_verdicts
         self._name = name or "Qwen3GuardMiddleware"
         self._known = self.screener.known
@@ -217,6 +232,8 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     def _begins(self, state: Any) -> Generator[Sequence[Item], list[Decision], dict[str, Any] | None]:
         self._known.remember(state.get("guard_approved") or ())
         settled = abandoned(messages_in(state), self.policy, self._known)
+        if self._prompt == "parallel":
+            return {"messages": settled.changes} if settled.changes else None
         seen = yield from screened(settled.messages, self.policy, self._known)
         changes: list[BaseMessage] = [*settled.changes, *seen.changes]
         update: dict[str, Any] = {"guard_approved": seen.approved} if seen.approved else {}
@@ -255,7 +272,9 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         """Judge what is new in the prompt, and let the guarded model answer."""
 
         def answer(ask: Any) -> Any:
-            return self.screener.decide(ask) if isinstance(ask, list) else _refused(handler, ask)
+            if isinstance(ask, ModelRequest):
+                return _refused(handler, ask)
+            return self.screener.decide(ask, tell=not isinstance(ask, _Told))
 
         with self._recording() as verdicts:
             return _response_with(run(self._model_call(request), answer), verdicts)
@@ -275,7 +294,9 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelAnswer:
         async def answer(ask: Any) -> Any:
-            return await (self.screener.adecide(ask) if isinstance(ask, list) else _arefused(handler, ask))
+            if isinstance(ask, ModelRequest):
+                return await _arefused(handler, ask)
+            return await self.screener.adecide(ask, tell=not isinstance(ask, _Told))
 
         with self._recording() as verdicts:
             return _response_with(await arun(self._model_call(request), answer), verdicts)
@@ -288,14 +309,12 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self._known.remember(state.get("guard_approved") or ())
         settled = self._tools.settled(request.messages)
         system = [request.system_message] if request.system_message is not None else []
-        seen = yield from screened([*system, *settled.messages], self.policy, self._known)
-        stored = {message.id for message in messages_in(state)}
-        changes = [change for change in (*settled.changes, *seen.changes) if change.id in stored]
-        update = _update(changes, [*settled.approved, *seen.approved])
-        if seen.stopped is not None and self.exit_behavior != "replace":
-            if self.exit_behavior == "error":
-                raise BlockedError(seen.stopped)
-            return self._instead(seen.stopped, update)
+        prompt = screened([*system, *settled.messages], self.policy, self._known)
+        seen = Screened([*system, *settled.messages]) if self._prompt == "parallel" else (yield from prompt)
+        if seen.stopped is not None and self.exit_behavior == "error":
+            raise BlockedError(seen.stopped)
+        if seen.stopped is not None and self.exit_behavior == "end":
+            return self._instead(seen.stopped, _changes_of((settled, seen), state))
         if seen.changed or settled.changed:
             messages: list[Any] = seen.messages
             first = messages.pop(0) if system else None
@@ -304,6 +323,11 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             response: ModelResponse[Any] = yield _GuardedRequest.of(request, self._guarded)
         if not answered:  # by the guarded model: another middleware has answered in its place
             response = yield from self._not_ours(seen.messages, response)
+        if self._prompt == "parallel":  # the verdicts are there, and told: what is left is to clean the state
+            seen = yield from (_told(prompt) if answered else prompt)
+            if seen.stopped is not None and not answered:
+                return self._instead(seen.stopped, _changes_of((settled, seen), state))
+        update = _changes_of((settled, seen), state)
         made = self._known.add(response.result)
         if any(isinstance(message, AIMessage) and calls_for_review(message) for message in response.result):
             update["guard_approved"] = [*update.get("guard_approved", ()), *made]  # known when the person has decided
@@ -354,7 +378,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             guard=self.screener.guard,
             policy=self.policy,
             on_block=self._on_block,
-            prompt="before",  # what an inner middleware has added for the model alone
+            prompt=self._prompt,  # "before": what an inner middleware has added for the model alone
             known=self._known,
             fallback=self._fallback,
             withholds=frozenset() if self.exit_behavior == "error" else names,
@@ -403,6 +427,21 @@ class _Raising(Qwen3GuardMiddleware):
         self.after_agent(state, runtime)
 
 
+class _Told(tuple[Item, ...]):
+    """What was decided, and told, before: the guard's verdicts are kept."""
+
+
+def _told(flow: ScreenedFlow) -> ScreenedFlow:
+    """`flow`, whose decisions are not told again."""
+    try:
+        items = next(flow)
+        flow.send((yield _Told(items)))
+    except StopIteration as end:
+        seen: Screened = end.value
+        return seen
+    raise AssertionError("a conversation is judged with one question")
+
+
 # --- a structured answer that was refused ---
 
 
@@ -436,8 +475,11 @@ def _with_verdicts(update: dict[str, Any] | None, verdicts: list[dict[str, Any]]
     return {**(update or {}), "guard_verdicts": verdicts} if verdicts else update
 
 
-def _update(changes: Sequence[BaseMessage], approved: Sequence[str]) -> dict[str, Any]:
-    update = {"messages": list(changes), "guard_approved": list(approved)}
+def _changes_of(conversations: Sequence[Screened], state: Any) -> dict[str, Any]:
+    """What has to be told to the state of what was decided about the messages that are in it."""
+    stored = {message.id for message in messages_in(state)}
+    changes = [change for one in conversations for change in one.changes if change.id in stored]
+    update = {"messages": changes, "guard_approved": [digest for one in conversations for digest in one.approved]}
     return {key: value for key, value in update.items() if value}
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 from contextvars import copy_context
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -28,7 +28,7 @@ from ..core.screening import screening
 from ..guards.load import load_guard
 from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, from_threads, screened
-from .answer import INTERVENTION, Answer, OnBlock, PromptScreening, Screens, atold, told
+from .answer import INTERVENTION, Answer, JudgedResult, OnBlock, PromptScreening, Screens, atold, told
 from .chunks import message_chunk_of
 
 M = TypeVar("M", bound=BaseChatModel)
@@ -151,14 +151,17 @@ class _GuardedMethods:
     ) -> ChatResult:
         answer = Answer(self._screens, messages, blocks=self.output_version == "v1")
         judge = self._screens.guard.check_many
-        write = partial(_result, self, answer, stop=stop, **kwargs)
+
+        def write() -> JudgedResult:
+            return run(answer.judged(_result(self, answer, stop=stop, **kwargs)), judge)
+
         with told(answer):
             run(answer.screen_prompt(), judge)
-            result = _beside_prompt(answer, write) if answer.parallel else None
+            judged = _beside_prompt(answer, write) if answer.parallel else None
             while answer.stopped is None:
-                if (screened_result := run(answer.screen_result(result or write()), judge)) is not None:
-                    return screened_result
-                result = None
+                if (released := answer.released(judged or write())) is not None:
+                    return released
+                judged = None
             return answer.refusal()
 
     async def _agenerate(
@@ -166,15 +169,17 @@ class _GuardedMethods:
     ) -> ChatResult:
         answer = Answer(self._screens, messages, blocks=self.output_version == "v1")
         judge = self._screens.guard.acheck_many
-        write = partial(_aresult, self, answer, stop=stop, **kwargs)
+
+        async def write() -> JudgedResult:
+            return await arun(answer.judged(await _aresult(self, answer, stop=stop, **kwargs)), judge)
+
         async with atold(answer):
             await arun(answer.screen_prompt(), judge)
-            result = await _abeside_prompt(answer, write()) if answer.parallel else None
+            judged = await _abeside_prompt(answer, write()) if answer.parallel else None
             while answer.stopped is None:
-                flow = answer.screen_result(result or await write())
-                if (screened_result := await arun(flow, judge)) is not None:
-                    return screened_result
-                result = None
+                if (released := answer.released(judged or await write())) is not None:
+                    return released
+                judged = None
             return answer.refusal()
 
     def _stream(
@@ -275,11 +280,11 @@ async def _as_chunks(messages: AsyncIterator[BaseMessage]) -> AsyncIterator[Chat
         yield _as_chunk(message)
 
 
-# --- a whole answer, written while the prompt is judged ---
+# --- a whole answer, written and judged while the prompt is judged ---
 
 
-def _beside_prompt(answer: Answer, write: Callable[[], ChatResult]) -> ChatResult | None:
-    """What the model writes; None as soon as the prompt is blocked, without waiting for the model to end."""
+def _beside_prompt(answer: Answer, write: Callable[[], JudgedResult]) -> JudgedResult | None:
+    """What the model writes, judged; None as soon as the prompt is blocked, without waiting for the model to end."""
     threads = ThreadPoolExecutor(2, thread_name_prefix="qwen3guard-prompt")
     try:
         writing = threads.submit(copy_context().run, write)
@@ -290,8 +295,8 @@ def _beside_prompt(answer: Answer, write: Callable[[], ChatResult]) -> ChatResul
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def _abeside_prompt(answer: Answer, write: Coroutine[Any, Any, ChatResult]) -> ChatResult | None:
-    """What the model writes; None as soon as the prompt is blocked, and the model is cancelled."""
+async def _abeside_prompt(answer: Answer, write: Coroutine[Any, Any, JudgedResult]) -> JudgedResult | None:
+    """What the model writes, judged; None as soon as the prompt is blocked, and the model is cancelled."""
     writing = asyncio.create_task(write)
     try:
         flow = screening(answer.prompt_items, answer.screens.policy)
