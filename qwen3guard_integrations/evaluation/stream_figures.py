@@ -18,7 +18,7 @@ def stream_figures(results: Iterable[Result], bootstrap: Bootstrap) -> StreamFig
     streamed = [result for result in results if result.stream is not None]
     if not streamed:
         return None
-    onsets = [onset for result in streamed if (onset := _onset(result)) is not None]
+    onsets = [onset for result in streamed if (onset := onset_of(result)) is not None]
     figures = measured_onsets(onsets)
     return StreamFigures(
         rows=len(streamed),
@@ -31,7 +31,7 @@ def stream_figures(results: Iterable[Result], bootstrap: Bootstrap) -> StreamFig
     )
 
 
-def _onset(result: Result) -> Onset | None:
+def onset_of(result: Result) -> Onset | None:
     """Flag and annotation of a row labelled Unsafe, the only ones that the official script looks at."""
     label, stream = result.label, result.stream
     if stream is None or label.severity is not Severity.UNSAFE:
