@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from .benchmark import Benchmark
+from .benchmarks import BENCHMARKS
 from .dataset import DataError, DataSet
 from .load import load_rows
 
-__all__ = ["DataError", "DataSet", "load_rows"]
+__all__ = ["BENCHMARKS", "Benchmark", "DataError", "DataSet", "load_rows"]

@@ -1,18 +1,27 @@
-"""Labelled rows from a file: `load_rows`."""
+"""Labelled rows from wherever they are: `load_rows`."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from ...core.conversation import Conversation
 from ..rows import Row
+from .benchmark import Benchmark
+from .benchmarks import BENCHMARKS, benchmark_named
 from .dataset import DataError, DataSet
+from .files import read_file, reads_itself
 from .mapping import Mapped
-from .records import Draft, Record
+from .records import Drafts, Record, Skip
+from .samples import ALL, SAMPLE, read_sample, sampled
+
+_BLANK: Final = "nothing to judge"
+_OWNED: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 def load_rows(
@@ -20,49 +29,144 @@ def load_rows(
     *,
     split: str | None = None,
     fields: Mapping[str, str] | None = None,
+    schema: str | None = None,
     limit: int | None = None,
 ) -> DataSet:
-    """The labelled rows of `dataset`."""
+    """The labelled rows of a data set.
+
+    Args:
+        dataset: A benchmark's name or hub id ("xstest", "Qwen/Qwen3GuardTest"); the id of any other data set on the
+            hub, with its configuration behind a colon if it has several; a JSON, JSON lines, CSV or Parquet file or
+            a folder of them; "sample:xstest" for the sample in the package, "sample:all" for all of them.
+        split: One of its splits; by default the benchmark's usual one, or the only one there is.
+        fields: For data in no known schema: which field is the prompt, the response, the label, and so on
+            (`mapping.NAMES`), and which of its values are unsafe: `{"prompt": "question", "unsafe": "label=harmful"}`.
+            Fields that have these names already need no entry.
+        schema: The benchmark in whose schema a local file is.
+        limit: At most so many rows, the first ones.
+
+    Raises:
+        DataError: It cannot be read. The message says where, which field, and what to change; never a text.
+        ImportError: `datasets` is needed and not installed.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(f"limit={limit}: at least one row is needed")
+    if dataset == SAMPLE + ALL:
+        return _all_samples(split, limit)
+    source = _source(dataset, split, schema, fields)
+    skipped: Counter[str] = Counter()
+    rows = tuple(islice(_rows(source, skipped), limit))
+    if not rows:
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in skipped.items())
+        raise DataError(f"{source.name} has no rows" + (f"; skipped: {reasons}" if reasons else ""))
+    return DataSet(source.name, rows, dict(skipped))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where records come from, and what makes drafts of them."""
+
+    name: str
+    records: Iterable[Record]
+    drafts: Callable[[Record], Drafts]
+
+
+def _source(dataset: str, split: str | None, schema: str | None, fields: Mapping[str, str] | None) -> _Source:
+    if schema is not None and fields is not None:
+        raise DataError("give schema or fields, not both")
+    known = _known(schema) if schema is not None else None
+    if dataset.startswith(SAMPLE):
+        known = known or _known(dataset.removeprefix(SAMPLE))
+        return _Source(
+            f"{_title(known, split)}, sample", read_sample(known, split, _reading(known)), _drafts(known, fields)
+        )
     path = Path(dataset)
-    if not path.is_file():
-        raise DataError(f"no file {dataset!r}")
-    counts: Counter[str] = Counter()
-    rows = _rows(_json_lines(path), Mapped(fields or {}).drafts, counts)
-    kept = tuple(islice(rows, limit))
-    if not kept:
-        raise DataError(f"{dataset}: no rows ({dict(counts)} skipped)")
-    return DataSet(path.stem, kept, dict(counts))
+    if path.exists():
+        name = f"{known.title}: {path.name}" if known else path.name
+        return _Source(name, _local(path, known, split), _drafts(known, fields))
+    return _from_hub(dataset, split, known, fields)
 
 
-def _json_lines(path: Path) -> Iterator[Record]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if content.strip():
-                place = f"line {number} of {path.name}"
-                try:
-                    values = json.loads(content)
-                except ValueError:
-                    raise DataError(f"{place}: no JSON (one object a line)") from None
-                if not isinstance(values, dict):
-                    raise DataError(f"{place}: no JSON object (one object a line)")
-                yield Record(place, number, values, "fields=...")
+def _local(path: Path, known: Benchmark | None, split: str | None) -> Iterator[Record]:
+    if reads_itself(path) and path.is_file():
+        return read_file(path, _reading(known))
+    from .hub import read_folder, read_parquet
+
+    if path.is_dir():
+        return read_folder(path, None, split, _reading(known))
+    if path.suffix.lower() != ".parquet":
+        raise DataError(f"{path}: not a .jsonl, .json, .csv, .tsv or .parquet file (also packed: .gz, .bz2, .xz)")
+    return read_parquet(path, _reading(known))
 
 
-def _rows(
-    records: Iterable[Record], drafts: Callable[[Record], Iterable[Draft]], skipped: Counter[str]
-) -> Iterator[Row]:
-    """Rows of all records; what is skipped is counted."""
+def _from_hub(dataset: str, split: str | None, known: Benchmark | None, fields: Mapping[str, str] | None) -> _Source:
+    """A data set on the hub. Only a name with its owner is one: nobody is asked about a misspelt file."""
+    named = benchmark_named(dataset)
+    if named is not None and named.hub is None:
+        raise DataError(f"{named.title} is not on the hub: give the file, with schema={named.name!r}")
+    if named is not None:
+        hub, config, name = str(named.hub), named.config, _title(named, split)
+        split = split or named.split
+    else:
+        hub, _, after = dataset.partition(":")
+        config, name = after or None, f"{dataset} ({split})" if split else dataset
+        if not _OWNED.fullmatch(hub):
+            raise DataError(
+                f"{dataset!r} is no file, no owner/name on the hub, and none of {', '.join(BENCHMARKS)}"
+                " (sample:NAME for the sample in the package)"
+            )
+    from .hub import read_hub
+
+    known = known or named
+    return _Source(name, read_hub(hub, config, split, _reading(known)), _drafts(known, fields))
+
+
+def _known(name: str) -> Benchmark:
+    found = benchmark_named(name)
+    if found is None:
+        raise DataError(f"no schema {name!r}: it is one of {', '.join(BENCHMARKS)}")
+    return found
+
+
+def _title(benchmark: Benchmark, split: str | None) -> str:
+    """With the split where the benchmark has several."""
+    return f"{benchmark.title} ({split or benchmark.split})" if benchmark.splits else benchmark.title
+
+
+def _reading(known: Benchmark | None) -> str:
+    return "fields=..." if known is None else f"schema={known.name!r}"
+
+
+def _drafts(known: Benchmark | None, fields: Mapping[str, str] | None) -> Callable[[Record], Drafts]:
+    return known.drafts if known is not None and fields is None else Mapped(fields or {}).drafts
+
+
+def _rows(source: _Source, skipped: Counter[str]) -> Iterator[Row]:
+    """The rows of all records, with ids that are unique; what gives no row is counted."""
     taken: set[str] = set()
-    for record in records:
-        for draft in drafts(record):
-            if draft.label is None:
-                skipped["no label"] += 1
+    for record in source.records:
+        for draft in source.drafts(record):
+            if isinstance(draft, Skip):
+                skipped[draft.reason] += 1
             elif draft.turns[-1].blank:
-                skipped["nothing to judge"] += 1
+                skipped[_BLANK] += 1
             else:
                 own = draft.id or str(record.number)
                 key = own if own not in taken else f"{own}#{record.number}"
                 taken.add(key)
                 conversation = Conversation(turns=draft.turns)
                 yield Row(id=key, conversation=conversation, label=draft.label, input_ids=draft.input_ids)
+
+
+def _all_samples(split: str | None, limit: int | None) -> DataSet:
+    """All samples as one data set, in which the benchmark is the row's source."""
+    if split is not None:
+        raise DataError(f"{SAMPLE}{ALL} has no splits")
+    rows, skipped = [], Counter[str]()
+    for benchmark, part in sampled():
+        stem = f"{benchmark.name}-{part}" if part else benchmark.name
+        records = read_sample(benchmark, part, _reading(benchmark))
+        for row in _rows(_Source(stem, records, benchmark.drafts), skipped):
+            label = row.label.model_copy(update={"source": stem})
+            rows.append(row.model_copy(update={"id": f"{stem}/{row.id}", "label": label}))
+    return DataSet("all samples", tuple(rows[:limit]), dict(skipped))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pydantic import ValidationError
 
@@ -15,63 +15,57 @@ from ...core.conversation import Turn
 from ...core.verdict import Severity
 from ..rows import Label
 from .dataset import DataError
-from .records import Draft, Record, prompt_turns, response_turns
-from .words import categories_of, empty, plain, severity_of, truth_of
+from .records import NO_LABEL, Draft, Drafts, Record, prompt_turns, response_turns
+from .words import categories_of, empty, name_of, plain, severity_of, truth_of
 
-NAMES: Final = (
-    "prompt", "response", "reasoning", "messages",
-    "severity", "unsafe", "label",
-    "categories", "refusal", "language", "source", "id",
-)  # fmt: skip
-_LABELS: Final = ("severity", "unsafe", "label")
+JUDGED: Final = ("prompt", "response", "reasoning", "messages")
+LABELS: Final = ("severity", "unsafe", "label")
+NAMES: Final = (*JUDGED, *LABELS, "categories", "refusal", "language", "source", "id")
+"""What a mapping can name. `label`, `unsafe` and `severity` are the same in three words: any of "safe", "unsafe",
+"controversial", "harmful", "unharmful", true, false, 1, 0, or a comparison."""
 
-_EQUAL: Final[Mapping[str, Callable[[Any, Any], bool]]] = MappingProxyType({"=": operator.eq, "!=": operator.ne})
-_ORDER: Final[Mapping[str, Callable[[float, float], bool]]] = MappingProxyType(
+_SIGNS: Final[Mapping[str, Callable[[float, float], bool]]] = MappingProxyType(
     {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 )
-_TEST: Final = re.compile(r"(?P<path>[^=!<>]*?)\s*(?P<sign>==|=|!=|>=|>|<=|<)\s*(?P<wanted>.*)", re.DOTALL)
+_SETTING: Final = re.compile(r"(?P<path>[^=!<>]*?)\s*(?P<sign>==|=|!=|>=|>|<=|<)\s*(?P<wanted>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What one setting of a mapping says.
+    """Where one thing stands in a record, and how it is read.
 
     Attributes:
-        name: Which of `NAMES` it is for.
-        path: The field of the record, `a.b` being field b of field a; empty for a constant.
-        sign: How the field's value is compared; empty where the value is taken as it is.
-        wanted: What it is compared with.
+        path: The field, `a.b` being field b of field a; empty for a constant.
+        sign: How its value is compared: "=", "!=", or by size; empty where it is taken as it is.
+        wanted: What it is compared with; one of them has to be equal.
         given: Whether somebody named it: what nobody named may be missing.
     """
 
-    name: str
     path: str
     sign: str = ""
     wanted: tuple[str, ...] = ()
     given: bool = True
 
     @classmethod
-    def parsed(cls, name: str, setting: str) -> Field:
+    def parsed(cls, name: str, setting: str) -> Self:
         """`label`, `meta.label`, `label=harmful|toxic`, `label!=0`, `score>=0.5`, or `=yes`, a constant.
 
         Raises:
             DataError: It is none of these.
         """
-        if name not in NAMES:
-            raise DataError(f"fields: {name!r} is none of {', '.join(NAMES)}")
-        match = _TEST.fullmatch(setting.strip())
-        if not match:
-            if not setting.strip():
-                raise DataError(f"fields: {name!r} names no field (fields={{{name!r}: 'field'}})")
-            return cls(name, setting.strip())
-        path, sign = match["path"].strip(), match["sign"].replace("==", "=")
-        wanted = tuple(word.strip().strip("\"'") for word in match["wanted"].split("|"))
-        if (not path and sign != "=") or (sign in _ORDER and not _is_number(wanted)):
-            raise DataError(f"fields: {name!r} cannot be read; write e.g. label=harmful|toxic, score>=0.5 or =yes")
-        return cls(name, path, sign, wanted)
+        match = _SETTING.fullmatch(setting.strip())
+        if match is None and setting.strip():
+            return cls(setting.strip())
+        if match is not None:
+            path, sign = match["path"].strip(), match["sign"].replace("==", "=")
+            wanted = tuple(word.strip().strip("\"'") for word in match["wanted"].split("|"))
+            by_size = sign in _SIGNS
+            if all(wanted) and (path or sign == "=") and not (by_size and (len(wanted) > 1 or not _number(wanted[0]))):
+                return cls(path, sign, wanted)
+        raise DataError(f"fields: the setting of {name!r} cannot be read; write field, field=harmful|toxic, score>=0.5")
 
     def of(self, record: Record) -> Any:
-        """The value for a record, or whether it passes the comparison; None where there is nothing.
+        """The value in a record, or whether it passes the comparison; None where there is nothing.
 
         Raises:
             DataError: Somebody named the field, and it is not there; or it is compared by size and is no number.
@@ -79,49 +73,55 @@ class Field:
         if not self.path:
             return self.wanted[0]
         value = record.value(self.path) if self.given else record.find(self.path)
-        if not self.sign or empty(value):
-            return None if empty(value) else value
-        if self.sign in _ORDER:
-            if not isinstance(value, int | float):
-                value = _number(value)
-            if value is None:
-                raise record.error(self.path, f"is no number, and {self.name!r} compares it by size")
-            return _ORDER[self.sign](value, float(self.wanted[0]))
+        if empty(value):
+            return None
+        if not self.sign:
+            return value
+        if self.sign in _SIGNS:
+            number = record.number_at(self.path)
+            return None if number is None else _SIGNS[self.sign](number, float(self.wanted[0]))
         return (plain(value) in {plain(word) for word in self.wanted}) is (self.sign == "=")
 
 
-def _number(value: Any) -> float | None:
+def _number(text: str) -> bool:
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
-def _is_number(wanted: tuple[str, ...]) -> bool:
-    return len(wanted) == 1 and _number(wanted[0]) is not None
+def _turn(message: Mapping[str, Any]) -> Turn:
+    reasoning = message.get("reasoning") or message.get("reasoning_content") or ""
+    return Turn(role=message["role"], content=message["content"] or "", reasoning=reasoning)
 
 
 class Mapped:
     """A schema of one's own: `drafts` makes a row of each record.
 
     Args:
-        fields: For any of `NAMES` the field of the records it stands in, and how its values are read (`Field.parsed`).
-            Those that are not named are looked for under their own name.
+        fields: For any of `NAMES` the field of the records in which it stands (`Field.parsed`). Of what is judged, and
+            of the label, only what is named here is read, if anything is; all else is looked for under its own name.
 
     Raises:
         DataError: A name or a setting is not known.
     """
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        own = {name: Field(name, name, given=False) for name in NAMES}
-        self._given = {name: Field.parsed(name, setting) for name, setting in fields.items()}
-        self._fields = {**own, **self._given}
-        named = [name for name in _LABELS if name in self._given]
-        if len(named) > 1:
-            raise DataError(f"fields: give one of {', '.join(named)}, not several")
-        self._labels = tuple(named) or _LABELS
+        for name in fields:
+            if name not in NAMES:
+                raise DataError(f"fields: {name!r} is none of {', '.join(NAMES)}")
+        self._fields = {name: Field.parsed(name, setting) for name, setting in fields.items()}
+        for group in (JUDGED, LABELS):
+            if not any(name in fields for name in group):
+                self._fields |= {name: Field(name, given=False) for name in group}
+        for name in NAMES:
+            if name not in {*JUDGED, *LABELS}:
+                self._fields.setdefault(name, Field(name, given=False))
+        if sum(name in fields for name in LABELS) > 1:
+            raise DataError(f"fields: give one of {', '.join(LABELS)}, not several")
 
-    def drafts(self, record: Record) -> Iterator[Draft]:
+    def drafts(self, record: Record) -> Drafts:
         """The row of a record.
 
         Raises:
@@ -129,93 +129,88 @@ class Mapped:
         """
         turns = self._turns(record)
         severity = self._severity(record)
-        label = None if severity is None else self._label(record, severity)
-        key = self._fields["id"].of(record)
-        yield Draft(turns=turns, label=label, id=None if key is None else str(key))
+        if severity is None:
+            yield NO_LABEL
+            return
+        label = Label(
+            severity=severity,
+            categories=categories_of(self._categories(record)),
+            refusal=self._refusal(record),
+            language=self._name(record, "language"),
+            source=self._name(record, "source"),
+        )
+        yield Draft(turns, label, self._name(record, "id"))
+
+    def _value(self, record: Record, name: str) -> Any:
+        field = self._fields.get(name)
+        return None if field is None else field.of(record)
 
     def _turns(self, record: Record) -> tuple[Turn, ...]:
-        messages = self._fields["messages"].of(record)
-        if messages is not None and "prompt" not in self._given:
-            return self._conversation(record, messages)
-        if "prompt" not in self._given and record.find("prompt") is None and self._text(record, "response") is None:
-            raise DataError(
-                f"{record.place}: there is no field 'prompt', 'response' or 'messages'"
-                " (name it: fields={'prompt': 'the field'})"
-            )
-        prompt, response, reasoning = (self._text(record, name) for name in ("prompt", "response", "reasoning"))
-        if response is None and reasoning is None and "response" not in self._given:
-            return prompt_turns(prompt or "")
-        return response_turns(prompt or "", response or "", reasoning or "")
+        """The conversation; without a response, which may be blank where it was named, a prompt."""
+        self._need(record, ("prompt", "response", "messages"), "prompt", "the field")
+        if self._value(record, "messages") is not None:
+            return self._conversation(record)
+        prompt, response, reasoning = (self._text(record, name) for name in JUDGED[:3])
+        named = "response" in self._fields and self._fields["response"].given
+        if response or reasoning or named:
+            return response_turns(prompt, response, reasoning)
+        return prompt_turns(prompt)
 
-    def _text(self, record: Record, name: str) -> str | None:
-        field = self._fields[name]
-        value = field.of(record)
+    def _text(self, record: Record, name: str) -> str:
+        value = self._value(record, name)
         if value is not None and not isinstance(value, str):
-            raise record.error(field.path, f"is not text (fields={{{name!r}: ...}})")
-        return value
+            raise record.error(self._fields[name].path, f"is not text, and {name!r} has to be")
+        return value or ""
 
-    def _conversation(self, record: Record, messages: Any) -> tuple[Turn, ...]:
-        field = self._fields["messages"]
+    def _conversation(self, record: Record) -> tuple[Turn, ...]:
         try:
-            turns = tuple(
-                Turn(
-                    role=message["role"],
-                    content=message.get("content") or "",
-                    reasoning=message.get("reasoning") or message.get("reasoning_content") or "",
-                )
-                for message in messages
-            )
-        except (ValidationError, KeyError, TypeError, AttributeError):
+            turns = tuple(map(_turn, self._value(record, "messages")))
+        except (ValidationError, KeyError, TypeError, AttributeError):  # some of which quote what was read
             turns = ()
         if not turns:
-            raise record.error(field.path, "is no list of messages with 'role' and 'content'")
+            raise record.error(self._fields["messages"].path, "is no list of messages with 'role' and 'content'")
         return turns
 
     def _severity(self, record: Record) -> Severity | None:
-        """What the label means; None where the record has none.
-
-        Raises:
-            DataError: No field for it is there, or it has an unknown value.
-        """
-        fields = [self._fields[name] for name in self._labels]
-        present = [field for field in fields if field.given or record.has(field.path)]
-        if not present:
-            raise DataError(
-                f"{record.place}: there is no field 'severity', 'unsafe' or 'label'"
-                " (name it: fields={'unsafe': 'the field'}, or fields={'unsafe': 'the field=harmful'})"
-            )
-        for field in present:
-            value = field.of(record)
+        """What the label means; None where the record has none."""
+        self._need(record, LABELS, "unsafe", "the field=harmful")
+        for name in LABELS:
+            value = self._value(record, name)
             if value is None:
                 continue
             severity = severity_of(value)
             if severity is None:
-                raise record.error(
-                    field.path,
-                    f"has a value that is no known label (say which values are unsafe: fields={{'unsafe': "
-                    f"'{field.path}=...'}})",
-                )
+                path = self._fields[name].path
+                known = "safe, unsafe, controversial, harmful, unharmful, true, false, 1, 0"
+                raise record.error(path, f"is none of {known}; say what is unsafe: fields={{'unsafe': '{path}=...'}}")
             return severity
         return None
 
-    def _label(self, record: Record, severity: Severity) -> Label:
-        refusal = self._fields["refusal"].of(record)
-        kinds = self._fields["categories"].of(record)
-        language, source = (self._fields[name].of(record) for name in ("language", "source"))
-        names = [kinds] if isinstance(kinds, str) else kinds or ()
-        if not isinstance(names, list | tuple):
-            raise record.error(self._fields["categories"].path, "is neither a name nor a list of names")
-        return Label(
-            severity=severity,
-            categories=categories_of(name for name in names if isinstance(name, str)),
-            refusal=None if refusal is None else self._truth(record, refusal),
-            language=None if language is None else str(language),
-            source=None if source is None else str(source),
-        )
+    def _need(self, record: Record, names: tuple[str, ...], name: str, example: str) -> None:
+        """One of `names` has to be there, be it null; what was named is checked where it is read."""
+        fields = [self._fields[each] for each in names if each in self._fields]
+        if not any(field.given or record.has(field.path) for field in fields):
+            listed = ", ".join(map(repr, names))
+            raise DataError(f"{record.place}: there is none of {listed} (name it: fields={{{name!r}: '{example}'}})")
 
-    def _truth(self, record: Record, value: Any) -> bool:
-        truth = truth_of(value)
-        if truth is None:
+    def _categories(self, record: Record) -> list[str]:
+        value = self._value(record, "categories")
+        names = [value] if isinstance(value, str) else value or []
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise record.error(self._fields["categories"].path, "is neither a name nor a list of names")
+        return list(names)
+
+    def _refusal(self, record: Record) -> bool | None:
+        value = self._value(record, "refusal")
+        truth = None if value is None else truth_of(value)
+        if value is not None and truth is None:
             path = self._fields["refusal"].path
-            raise record.error(path, f"is neither true nor false (fields={{'refusal': '{path}=...'}})")
+            raise record.error(path, f"is neither true nor false; say what is: fields={{'refusal': '{path}=...'}}")
         return truth
+
+    def _name(self, record: Record, name: str) -> str | None:
+        value, field = self._value(record, name), self._fields[name]
+        found = None if value is None else name_of(value)
+        if found is None and value is not None and field.given:  # what nobody named is not meant
+            raise record.error(field.path, "is neither a name nor a number")
+        return found

@@ -4,30 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ...core.conversation import Turn
 from ..rows import Label
 from .dataset import DataError
+from .words import empty, name_of, plain, truth_of
 
+T = TypeVar("T")
 _MISSING: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """A row in the making.
+
+    Attributes:
+        turns: The conversation; a blank last turn leaves nothing to judge, and the row is skipped.
+        label: What people say of its last turn.
+        id: The data set's own; None where it has none. `load_rows` makes it unique.
+        input_ids: As in `Row`.
+    """
+
+    turns: tuple[Turn, ...]
+    label: Label
+    id: str | None = None
+    input_ids: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A record that gives no row, and why: it is counted in `DataSet.skipped`."""
+
+    reason: str
+
+
+NO_LABEL: Final = Skip("no label")
+Drafts = Iterator[Draft | Skip]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """One record of a file or a hub data set.
+    """One record of a file or a hub data set. What is wrong with it is raised as `DataError`, without its text.
 
     Attributes:
         place: Where it stands, for errors: "line 3 of rows.jsonl".
         number: Its place in the source, from 1.
         values: Its fields.
-        schema: The setting that says how it is read, for errors: "schema='xstest'".
+        reading: The setting by which it is read, for errors: "schema='xstest'".
     """
 
     place: str
     number: int
     values: Mapping[str, Any]
-    schema: str
+    reading: str
 
     def has(self, name: str) -> bool:
         """Whether the field is there, be it null."""
@@ -48,13 +78,62 @@ class Record:
     def text(self, name: str) -> str:
         """The text of a field that has to be there; nothing for null."""
         found = self.value(name)
-        if found is not None and not isinstance(found, str):
+        if empty(found):
+            return ""
+        if not isinstance(found, str):
             raise self.error(name, f"is {_kind(found)}, not text")
-        return found or ""
+        return found
+
+    def key(self, name: str) -> str | None:
+        """A name or a number that tells records or groups apart; None where there is nothing."""
+        found = self.find(name)
+        if empty(found):
+            return None
+        key = name_of(found)
+        if key is None:
+            raise self.error(name, f"is {_kind(found)}, neither a name nor a number")
+        return key
+
+    def truth(self, name: str) -> bool | None:
+        """True or false, also as 1 or 0 or in words; None for null."""
+        found = self.value(name)
+        if empty(found):
+            return None
+        truth = truth_of(found)
+        if truth is None:
+            raise self.error(name, "is neither true nor false")
+        return truth
+
+    def number_at(self, name: str) -> float | None:
+        """A number, also written as text; None for null."""
+        found = self.value(name)
+        if empty(found):
+            return None
+        try:
+            number = float(found)
+        except (TypeError, ValueError):
+            raise self.error(name, "is no number") from None
+        return None if number != number else number
+
+    def choice(self, name: str, choices: Mapping[str, T]) -> T | None:
+        """What a word means; None for null. Case does not count."""
+        found = self.value(name)
+        if empty(found):
+            return None
+        if plain(found) not in choices:
+            raise self.error(name, f"is none of {', '.join(choices)}")
+        return choices[plain(found)]
+
+    def record(self, name: str) -> Record:
+        """The object in a field; an empty one for null."""
+        found = self.value(name)
+        if not isinstance(found, Mapping) and not empty(found):
+            raise self.error(name, f"is {_kind(found)}, not an object")
+        return Record(f"{self.place}, {name}", self.number, found or {}, self.reading)
 
     def error(self, name: str, problem: str) -> DataError:
         """What is wrong with a field; `problem` never repeats what was read."""
-        return DataError(f"{self.place}: field {name!r} {problem} ({self.schema})")
+        return DataError(f"{self.place}: field {name!r} {problem} ({self.reading})")
 
     def _find(self, name: str) -> Any:
         if name in self.values:  # a name with a dot of its own
@@ -69,28 +148,18 @@ class Record:
 
 def _kind(value: Any) -> str:
     """What a value is, in the words of JSON."""
-    if isinstance(value, bool):
-        return "a truth value"
-    if isinstance(value, int | float):
-        return "a number"
-    return "an object" if isinstance(value, Mapping) else "a list" if isinstance(value, list) else "something else"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A row in the making.
-
-    Attributes:
-        turns: The conversation; a blank last turn leaves nothing to judge, and the row is skipped.
-        label: None where the data set gives this row no label: it is skipped.
-        id: The data set's own; None where it has none. `load_rows` makes it unique.
-        input_ids: As in `Row`.
-    """
-
-    turns: tuple[Turn, ...]
-    label: Label | None
-    id: str | None = None
-    input_ids: tuple[int, ...] | None = None
+    match value:
+        case bool():
+            return "a truth value"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case Mapping():
+            return "an object"
+        case list() | tuple():
+            return "a list"
+    return "of another type"
 
 
 def prompt_turns(prompt: str) -> tuple[Turn, ...]:
@@ -99,9 +168,19 @@ def prompt_turns(prompt: str) -> tuple[Turn, ...]:
 
 
 def response_turns(prompt: str, response: str, reasoning: str = "") -> tuple[Turn, ...]:
-    """A response that is judged, after its prompt; no turn for a prompt that is blank."""
+    """A response that is judged, after its prompt; a blank prompt gets no turn."""
     answer = Turn(role="assistant", content=response, reasoning=reasoning)
     return (*(prompt_turns(prompt) if prompt.strip() else ()), answer)
 
 
-Drafts = Iterator[Draft]
+def split_thinking(content: str) -> tuple[str, str]:
+    """The reasoning in the `<think>` tags that an answer begins with, and the answer after them.
+
+    As in Qwen3's chat template the opening tag may be missing, and line breaks around both belong to the template.
+    Thinking that does not end leaves no answer. Nothing that was said is left out.
+    """
+    before, closed, after = content.partition("</think>")
+    lead, opened, thought = before.partition("<think>")
+    if (not opened and not closed) or (opened and lead.strip()):
+        return "", content
+    return (thought if opened else before).strip("\n"), after.lstrip("\n")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ...core.verdict import Category, Severity
@@ -22,8 +23,17 @@ def plain(value: Any) -> str:
 
 
 def empty(value: Any) -> bool:
-    """Whether there is nothing: null, not a number (as tables have for null), or an empty text or list."""
-    return value is None or value != value or (isinstance(value, str) and not value.strip()) or value in ([], ())
+    """Whether there is nothing: null, not a number (as tables have for null), or a blank text or empty list."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and value != value) or value in ([], (), {})
+
+
+def name_of(value: Any) -> str | None:
+    """A name, or a number as one; None for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
 def severity_of(value: Any) -> Severity | None:
@@ -44,8 +54,17 @@ def truth_of(value: Any) -> bool | None:
 
 def categories_of(names: Iterable[str]) -> tuple[Category, ...]:
     """Those of the names that are one of the nine categories, each once, in order."""
-    found = (_category(name) for name in names)
-    return tuple(dict.fromkeys(category for category in found if category))
+    return _distinct(_category(name) for name in names)
+
+
+def categories_by(table: Mapping[str, Category], names: Iterable[str]) -> tuple[Category, ...]:
+    """What `table` says of another taxonomy's names, each category once, in order; spelling in letters only counts."""
+    return _distinct(table.get(letters(name)) for name in names)
+
+
+def letters(name: str) -> str:
+    """A name as the tables of categories have it: its letters and digits, in lower case."""
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def _category(name: str) -> Category | None:
@@ -53,3 +72,7 @@ def _category(name: str) -> Category | None:
         return Category(name)
     except ValueError:
         return None
+
+
+def _distinct(found: Iterable[Category | None]) -> tuple[Category, ...]:
+    return tuple(dict.fromkeys(category for category in found if category))
