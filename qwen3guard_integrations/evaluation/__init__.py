@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .onset import Onset, OnsetFigures, flagged, measured_onsets
     from .results import Result, StreamResult
     from .rows import Label, Row
+    from .runner import Progress, evaluate
+    from .store import Run, RunError, load_run, read_results
     from .summary import Latency, Summary
 
 __all__ = [
@@ -25,16 +27,22 @@ __all__ = [
     "Latency",
     "Onset",
     "OnsetFigures",
+    "Progress",
     "Result",
     "Row",
+    "Run",
+    "RunError",
     "StreamResult",
     "Summary",
     "best_of",
+    "evaluate",
     "flagged",
     "latency_of",
     "load_rows",
+    "load_run",
     "measured",
     "measured_onsets",
+    "read_results",
     "summarise",
 ]
 
@@ -48,6 +56,8 @@ __getattr__, __dir__ = lazy(
         **dict.fromkeys(("Onset", "OnsetFigures", "flagged", "measured_onsets"), "onset"),
         **dict.fromkeys(("Result", "StreamResult"), "results"),
         **dict.fromkeys(("Label", "Row"), "rows"),
+        **dict.fromkeys(("Progress", "evaluate"), "runner"),
+        **dict.fromkeys(("Run", "RunError", "load_run", "read_results"), "store"),
         "summarise": "figures",
         **dict.fromkeys(("Latency", "Summary"), "summary"),
     },

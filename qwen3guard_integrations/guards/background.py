@@ -12,6 +12,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
@@ -20,12 +21,24 @@ _GRACE: Final = 1.0  # seconds for closing idle connections when the process end
 
 
 def run_in_background(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """What `coroutine` returns or raises. An interrupt (Ctrl-C) of the waiting thread cancels it."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, _background.running())
+    """What `coroutine` returns or raises. An interrupt (Ctrl-C) of the waiting thread cancels it.
+
+    Raises:
+        RuntimeError: This is the loop's own thread, which would wait for itself for ever.
+    """
+    if _background.is_current_thread:
+        coroutine.close()
+        raise RuntimeError("a synchronous check inside an asynchronous one on the guards' own loop: await acheck_many")
+    future = submit_in_background(coroutine)
     try:
         return future.result()
     finally:
         future.cancel()  # of no effect when it is done
+
+
+def submit_in_background(coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+    """What `coroutine` returns or raises, once it is there. Cancelling the future cancels it."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _background.running())
 
 
 class _Background:
@@ -35,6 +48,10 @@ class _Background:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+
+    @property
+    def is_current_thread(self) -> bool:
+        return self._thread is threading.current_thread()
 
     def running(self) -> asyncio.AbstractEventLoop:
         with self._lock:

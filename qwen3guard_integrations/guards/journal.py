@@ -127,13 +127,23 @@ def innermost(guard: Guard) -> Guard:
 
 
 def _name(guard: Guard) -> str:
-    """By what a guard that `load_guard` made is known again; of its settings a digest, since they may hold keys."""
-    loaded = how_loaded(innermost(guard))
-    if loaded is None:
+    name = known_as(innermost(guard))
+    if name is None:
         raise GuardConfigurationError(
             f"a journal needs a name for a {type(innermost(guard)).__name__}, which load_guard has not made",
             hint="pass JournalGuard(guard, path, name=...)",
         )
+    return name
+
+
+def known_as(guard: Guard) -> str | None:
+    """By what a guard that `load_guard` made is known again: its name, and a digest of settings that change verdicts.
+
+    A digest, since they may hold keys. None for a guard that was made in another way.
+    """
+    loaded = how_loaded(guard)
+    if loaded is None:
+        return None
     settings = {name: value for name, value in loaded.items() if name not in _OF_OPERATION | {"guard"}}
     if not settings:
         return str(loaded["guard"])
