@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from numpy.typing import NDArray
-
-from ._numeric import np
+from ._numeric import Numbers, Truths, np
 from .summary import CalibrationBin
 
 BINS: Final = 10
 
 
-def calibration(scores: NDArray[np.float64], unsafe: NDArray[np.bool_]) -> tuple[tuple[CalibrationBin, ...], float]:
+def calibration(scores: Numbers, unsafe: Truths) -> tuple[tuple[CalibrationBin, ...], float]:
     """Ten bins of equal width and the expected calibration error over them.
 
     The error is that of Guo et al., On Calibration of Modern Neural Networks (ICML 2017), equation 3, for the one
-    event "unsafe": the mean distance, over all rows, between a bin's mean score and the part of it that is unsafe.
-    (The paper bins by the probability of the class that was predicted; here it is that of "unsafe" in every bin, as
-    in Naeini et al., AAAI 2015, so that the bins below one half count too as what they say.) The last bin holds 1.
+    event "unsafe": the mean distance, over all rows, between the mean score of a row's bin and the part of the bin
+    that is unsafe. The paper bins by the probability of whichever class was predicted; of two classes one event says
+    as much, and its bins reach from 0 to 1 (Naeini et al., AAAI 2015). The last bin holds 1.
     """
     places = np.searchsorted(np.arange(1, BINS) / BINS, scores, side="right")
     rows = np.bincount(places, minlength=BINS)

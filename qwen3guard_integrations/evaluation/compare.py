@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from scipy.stats import binomtest
-
 from ..core.policy import Mode
 from .readings import MODES, severity_of, unsafe
 from .results import Result
@@ -20,6 +18,8 @@ def compare(a: str, b: str, mode: Mode, results: Mapping[str, Sequence[Result]])
     one half says how probable a split at least this uneven is (McNemar, Psychometrika 12, 1947). Without such rows
     it is 1.
     """
+    from scipy.stats import binomtest
+
     rows = only_a = only_b = 0
     for one, other in zip(results[a], results[b], strict=True):
         said, also_said = severity_of(one), severity_of(other)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
-
-from ._numeric import np
-from .intervals import Bootstrap, Numbers, interval
+from ._numeric import Counts, Numbers, Truths, np
+from .intervals import Bootstrap, interval
 from .summary import Curve, Estimate
 
 POINTS: Final = 200
 """Points of a curve that is kept: finer than a picture shows, and some KB of JSON however many rows there were."""
-
-Truths = NDArray[np.bool_]
 
 
 def curves(scores: Numbers, unsafe: Truths, bootstrap: Bootstrap) -> tuple[Curve, Curve]:
@@ -23,6 +18,8 @@ def curves(scores: Numbers, unsafe: Truths, bootstrap: Bootstrap) -> tuple[Curve
     Points and areas are scikit-learn's: the area of the first is average precision (no interpolation). An area is
     that of all points, of which at most `POINTS` are kept.
     """
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
     precision, recall, thresholds = precision_recall_curve(unsafe, scores)
     false_positive_rate, true_positive_rate, from_scores = roc_curve(unsafe, scores)
     average, area = _areas(scores, unsafe, bootstrap)
@@ -33,6 +30,8 @@ def curves(scores: Numbers, unsafe: Truths, bootstrap: Bootstrap) -> tuple[Curve
 
 
 def _areas(scores: Numbers, unsafe: Truths, bootstrap: Bootstrap) -> tuple[Estimate, Estimate]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     values = float(average_precision_score(unsafe, scores)), float(roc_auc_score(unsafe, scores))
     if not bootstrap.enough(min(int(unsafe.sum()), int((~unsafe).sum()))):
         return Estimate(value=values[0]), Estimate(value=values[1])
@@ -53,7 +52,7 @@ def resampled_areas(scores: Numbers, unsafe: Truths, bootstrap: Bootstrap) -> tu
     return average, area
 
 
-def _weighted_areas(weights: NDArray[np.int64], truths: Truths, ends: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+def _weighted_areas(weights: Counts, truths: Truths, ends: Counts) -> tuple[Numbers, Numbers]:
     """Both areas for each line of `weights`, by the formulas of scikit-learn: a sum of steps, and trapezoids."""
     found = np.cumsum(weights * truths, axis=1)[:, ends]
     taken = np.cumsum(weights, axis=1)[:, ends]

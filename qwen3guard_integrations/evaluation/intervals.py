@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from numpy.typing import NDArray
-
-from ._numeric import np
+from ._numeric import Counts, Numbers, np
 from .summary import Estimate
 
 LEAST: Final = 20
@@ -19,9 +17,6 @@ LEAST: Final = 20
 holds it 65 times in 100 and not 95; with twenty 88 times, with fifty 95."""
 
 _BLOCK: Final = 1 << 18  # rows of all resamples that are held at once: some MB, whatever the size of the data
-
-Numbers = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

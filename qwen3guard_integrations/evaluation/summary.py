@@ -164,7 +164,7 @@ class Latency(Value):
         p50: Milliseconds for a call, median.
         p95: 95th percentile.
         p99: 99th percentile.
-        cost: In the unit of `price_per_call`; None without a price.
+        cost: Of all calls together, in the unit of `price_per_call`; None without a price.
     """
 
     calls: int
