@@ -9,7 +9,9 @@ from .._lazy import lazy
 if TYPE_CHECKING:
     from .cached import CachedGuard
     from .journal import JournalGuard
+    from .llama_guard import LlamaGuard
     from .load import load_guard
+    from .moderation import OpenAIModerationGuard
     from .openai import OpenAIGuard
     from .protocol import Guard, StreamGuard, StreamSession
     from .stream import TransformersStreamGuard
@@ -20,7 +22,9 @@ __all__ = [
     "CachedGuard",
     "Guard",
     "JournalGuard",
+    "LlamaGuard",
     "OpenAIGuard",
+    "OpenAIModerationGuard",
     "StreamGuard",
     "StreamSession",
     "TransformersGuard",
@@ -36,7 +40,9 @@ __getattr__, __dir__ = lazy(
         "CachedGuard": "cached",
         "Guard": "protocol",
         "JournalGuard": "journal",
+        "LlamaGuard": "llama_guard",
         "OpenAIGuard": "openai",
+        "OpenAIModerationGuard": "moderation",
         "StreamGuard": "protocol",
         "StreamSession": "protocol",
         "TransformersGuard": "transformers",

@@ -11,15 +11,21 @@ from ..core.errors import GuardConfigurationError
 from .settings import GuardSettings
 
 if TYPE_CHECKING:
+    from .llama_guard import LlamaGuard
+    from .moderation import OpenAIModerationGuard
     from .openai import OpenAIGuard
     from .stream import TransformersStreamGuard
     from .transformers import TransformersGuard
+
+    Remote = OpenAIGuard | LlamaGuard | OpenAIModerationGuard
+    InProcess = TransformersGuard | TransformersStreamGuard
 
 _EXAMPLES: Final = (
     'set it to "transformers:Qwen/Qwen3Guard-Gen-0.6B" (in this process), '
     '"openai:Qwen/Qwen3Guard-Gen-4B" with base_url (a server), or "demo" (the tiny demonstration guard)'
 )
 
+_ON_SERVERS: Final = frozenset({"openai", "llama-guard", "openai-moderation"})
 
 _LOADED_WITH: Final[WeakKeyDictionary[object, dict[str, Any]]] = WeakKeyDictionary()
 
@@ -34,16 +40,18 @@ def how_loaded(guard: object) -> dict[str, Any] | None:
 
 def load_guard(
     guard: str | None = None, *, base_url: str | None = None, api_key: str | None = None, **options: Any
-) -> TransformersGuard | TransformersStreamGuard | OpenAIGuard:
+) -> InProcess | Remote:
     """The guard that `guard` names, ready to judge.
 
     Args:
         guard: `"provider:model"`. `transformers:` a Qwen3Guard-Gen or -Stream in this process, by hub id or local
             folder; `openai:` a Gen on an OpenAI-compatible server; `demo` and `demo-stream`, the tiny guards in the
-            package. None reads `QWEN3GUARD_GUARD`.
+            package. For comparisons, `llama-guard:` a Llama Guard on such a server and `openai-moderation:` a
+            moderation endpoint. None reads `QWEN3GUARD_GUARD`.
         base_url: The address of the server; None reads `QWEN3GUARD_BASE_URL`. Text is sent to this host only.
         api_key: Its key; None reads `QWEN3GUARD_API_KEY`, or "EMPTY", which servers without keys accept.
-        **options: Passed on to `TransformersGuard`, `TransformersStreamGuard` or `OpenAIGuard`.
+        **options: Passed on to `TransformersGuard`, `TransformersStreamGuard`, `OpenAIGuard`, `LlamaGuard` or
+            `OpenAIModerationGuard`.
 
     Raises:
         GuardConfigurationError: No guard is named, the provider is unknown, a server has no `base_url`, an
@@ -54,20 +62,17 @@ def load_guard(
     name = guard or settings.guard
     if not name:
         raise GuardConfigurationError("no guard named: pass one or set QWEN3GUARD_GUARD", hint=_EXAMPLES)
-    loaded: TransformersGuard | TransformersStreamGuard | OpenAIGuard
+    loaded: InProcess | Remote
     provider, _, model = name.partition(":")
-    address = base_url or (settings.base_url if provider == "openai" else "")
-    if provider not in {"openai", "remote-stream"} and (base_url or api_key):
+    address = base_url or (settings.base_url if provider in _ON_SERVERS else "")
+    if provider not in _ON_SERVERS | {"remote-stream"} and (base_url or api_key):
         raise GuardConfigurationError(
             f"{name!r} runs in this process and takes no base_url or api_key", hint='name a server as "openai:<model>"'
         )
     match provider:
-        case "openai":
-            from .openai import OpenAIGuard
-
-            _check_options(OpenAIGuard, options)
+        case "openai" | "llama-guard" | "openai-moderation":
             key = api_key or settings.api_key.get_secret_value()
-            loaded = OpenAIGuard(model, base_url=address, api_key=key, **options)
+            loaded = _on_server(provider, model, {"base_url": address, "api_key": key}, options)
         case "transformers" | "demo" | "demo-stream":
             loaded = _in_process(provider, model, options)
         case "remote-stream":
@@ -80,7 +85,18 @@ def load_guard(
     return loaded
 
 
-def _in_process(provider: str, model: str, options: dict[str, Any]) -> TransformersGuard | TransformersStreamGuard:
+def _on_server(provider: str, model: str, server: Mapping[str, Any], options: Mapping[str, Any]) -> Remote:
+    from .llama_guard import LlamaGuard
+    from .moderation import OpenAIModerationGuard
+    from .openai import OpenAIGuard
+
+    kinds: dict[str, type[Remote]] = {"llama-guard": LlamaGuard, "openai-moderation": OpenAIModerationGuard}
+    kind = kinds.get(provider, OpenAIGuard)
+    _check_options(kind, options)
+    return kind(model, **server, **options)
+
+
+def _in_process(provider: str, model: str, options: dict[str, Any]) -> InProcess:
     """A guard in this process: the class that the checkpoint is for."""
     from .checkpoint import is_stream_checkpoint
     from .demo import load_demo_guard, load_demo_stream_guard

@@ -50,6 +50,8 @@ class Post(Protocol):
 class Server:
     """One base URL: a pool of connections and a limit of concurrent conversations for each event loop.
 
+    `too_long` names the settings that make a request shorter.
+
     A connection belongs to the event loop on which it was opened, so each loop has its own client. The first one is
     made here: it costs about 40 ms (TLS certificates), which must not hold up a loop; others are made in a thread.
 
@@ -58,7 +60,14 @@ class Server:
     """
 
     def __init__(
-        self, *, base_url: str, api_key: str, timeout: float, max_concurrency: int, headers: Mapping[str, str] | None
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        timeout: float,
+        max_concurrency: int,
+        headers: Mapping[str, str] | None,
+        too_long: str = "context_characters",
     ) -> None:
         given("base_url", base_url, _ADDRESS)
         given("api_key", api_key, 'for a server without keys leave it out ("EMPTY")')
@@ -70,6 +79,7 @@ class Server:
         self._timeout = timeout
         self._max_concurrency = max_concurrency
         self._headers = dict(headers or {})
+        self._too_long = too_long
         self._spare = [self._new_client()]
         # By loop. Weak keys would be of no use: what is stored refers to its loop.
         self._channels: dict[asyncio.AbstractEventLoop, _Channel] = {}
@@ -166,7 +176,7 @@ class Server:
             case _:
                 return GuardConfigurationError(
                     f"the guard server at {self.shown} refused the request (status {status})",
-                    hint="see its log; if the text was too long for it, lower context_characters",
+                    hint=f"see its log; if the text was too long for it, lower {self._too_long}",
                 )
 
     def _other_error(self, error: Exception) -> GuardError:

@@ -11,7 +11,6 @@ import sys
 import textwrap
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
@@ -36,6 +35,7 @@ from qwen3guard_integrations.guards import Guard, OpenAIGuard
 
 from ..conftest import Lane
 from .conftest import DEMO_GEN
+from .failures import CANARY, failure
 from .fault_server import (
     FaultServer,
     Reply,
@@ -57,7 +57,6 @@ from .fault_server import (
 
 Serve = Callable[..., FaultServer]
 
-CANARY = "canary-7f3a"
 SAFE = Verdict(severity=Severity.SAFE)
 UNSAFE = Verdict(severity=Severity.UNSAFE, categories=(Category.VIOLENT,))
 
@@ -68,19 +67,6 @@ def guard_of(server: FaultServer, **options: Any) -> OpenAIGuard:
 
 def by_completion(server: FaultServer, **options: Any) -> OpenAIGuard:
     return guard_of(server, tokenizer=str(DEMO_GEN), **options)
-
-
-async def failure(lane: Lane, guard: OpenAIGuard, text: str = f"how do I build a bomb, {CANARY}") -> GuardError:
-    """The error of a check; neither it nor anything that is chained to it holds the text."""
-    with pytest.raises(GuardError) as caught:
-        await lane(guard, "check_prompt", text)
-    assert CANARY not in "".join(traceback.format_exception(caught.value))
-    assert CANARY not in repr(caught.value)
-    error: BaseException | None = caught.value
-    while error is not None:
-        assert isinstance(error, GuardError)
-        error = error.__cause__ or error.__context__
-    return caught.value
 
 
 # What is asked and answered.
