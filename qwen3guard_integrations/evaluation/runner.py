@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,10 @@ from ..core.errors import GuardConfigurationError, GuardError, GuardResponseErro
 from ..core.policy import Policy
 from ..core.verdict import Severity, Verdict
 from ..guards.journal import innermost
-from ..guards.protocol import Guard, StreamGuard
+from ..guards.protocol import Guard
 from .data.dataset import DataSet
 from .lanes import at_once, in_process, in_turn
-from .results import Result, StreamResult
+from .results import Result
 from .rows import Label, Row
 from .store import GuardFiles, GuardInfo, Run, RunInfo, Timing, opened, versions_of
 
@@ -60,8 +60,8 @@ def evaluate(
         concurrency: Batches that a guard on a server is asked about at once. How many requests these are at once is
             the guard's own to say (`max_concurrency`); a few batches keep it supplied. A guard in this process is
             asked about one batch at a time.
-        streams: Judge responses token by token too, with the guards that can: `Result.stream`.
-        policy: For streams: how they are debounced and held.
+        streams: Judge responses as streams too, see `judge_streams`; batches then come one at a time.
+        policy: What stops streams.
         on_error: When a guard fails, each row of the batch is asked about alone. "record" puts the error's name into
             the results of the rows that fail again, unless the guard fails at a harmless sentence as well; "stop"
             raises at the first failure.
@@ -71,11 +71,10 @@ def evaluate(
     Raises:
         GuardError: The guard is down or wrongly set up, or `on_error` is "stop". What was judged before is kept.
         RunError: `folder` holds another run.
-        GuardConfigurationError: A number is not positive, there is nothing to ask or nobody to be asked, or `streams`
-            is asked for and no guard judges token by token.
+        GuardConfigurationError: A number is not positive, or there is nothing to ask or nobody to be asked.
         OSError: A file cannot be written.
     """
-    _check(data, guards, batch_size=batch_size, concurrency=concurrency, streams=streams)
+    _check(data, guards, batch_size=batch_size, concurrency=concurrency)
     folder, policy = Path(folder), policy or Policy()
     info = RunInfo(
         versions=versions_of(guards.values()),
@@ -92,15 +91,18 @@ def evaluate(
     timings: dict[str, tuple[Timing, ...]] = {}
     for about in info.guards:
         judge = _Judge(guards[about.name], policy if streams else None)
-        with GuardFiles(folder, about, data.rows, batch_size) as files:
-            for done in _judged(judge, files, data.rows, batch_size, concurrency, on_error):
+        with (
+            GuardFiles(folder, about, data.rows, batch_size) as files,
+            closing(_judged(judge, files, data.rows, batch_size, concurrency, on_error)) as steps,
+        ):
+            for done in steps:
                 if on_progress:
                     on_progress(Progress(about.name, done, len(data.rows)))
             results[about.name], timings[about.name] = tuple(files.results), tuple(files.timings)
     return Run(info, results, timings)
 
 
-def _check(data: DataSet, guards: Mapping[str, Guard], *, batch_size: int, concurrency: int, streams: bool) -> None:
+def _check(data: DataSet, guards: Mapping[str, Guard], *, batch_size: int, concurrency: int) -> None:
     for name, number in {"batch_size": batch_size, "concurrency": concurrency}.items():
         if number < 1:
             raise GuardConfigurationError(f"{name} must be positive, not {number}")
@@ -108,21 +110,16 @@ def _check(data: DataSet, guards: Mapping[str, Guard], *, batch_size: int, concu
         raise GuardConfigurationError(f"{data.name} has no rows")
     if not guards:
         raise GuardConfigurationError("no guard to evaluate")
-    if streams and not any(isinstance(guard, StreamGuard) for guard in guards.values()):
-        raise GuardConfigurationError(
-            f"streams: {', '.join(guards)} cannot judge token by token",
-            hint="leave streams out, or name a Qwen3Guard-Stream",
-        )
 
 
 def _judged(
     judge: _Judge, files: GuardFiles, rows: Sequence[Row], batch_size: int, concurrency: int, on_error: OnError
-) -> Iterator[int]:
+) -> Generator[int]:
     """Ask about the rows that are not done, and write; how many are done, at first and after each batch."""
     yield len(files.results)
     starts = range(len(files.results), len(rows), batch_size)
     flows = (_batch(rows[start : start + batch_size], on_error) for start in starts)
-    one_by_one = concurrency == 1 or judge.streams is not None or in_process(judge.guard)
+    one_by_one = concurrency == 1 or judge.policy is not None or in_process(judge.guard)
     outcomes = in_turn(flows, judge) if one_by_one else at_once(flows, judge.ajudge, concurrency)
     written = time.perf_counter()
     with closing(outcomes):
@@ -197,18 +194,14 @@ def _alone(row: Row, outcome: _Outcome) -> _Asking:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """Asks a guard: the two drivers of a batch. With `policy`, responses are judged token by token where it can."""
+    """Asks a guard: the two drivers of a batch. With `policy`, responses are judged as streams too."""
 
     guard: Guard
     policy: Policy | None
 
-    @property
-    def streams(self) -> StreamGuard | None:
-        return self.guard if self.policy is not None and isinstance(self.guard, StreamGuard) else None
-
     def __call__(self, ask: _Ask) -> list[Result]:
         results = _results(ask, self._asked(ask).check_many([row.conversation for row in ask.rows]))
-        return _with_streams(results, ask.rows, self.streams, self.policy) if self.streams and self.policy else results
+        return results if self.policy is None else _with_streams(results, ask.rows, self.guard, self.policy)
 
     async def ajudge(self, ask: _Ask) -> list[Result]:
         return _results(ask, await self._asked(ask).acheck_many([row.conversation for row in ask.rows]))
@@ -226,10 +219,10 @@ def _results(ask: _Ask, verdicts: Sequence[Verdict]) -> list[Result]:
     ]
 
 
-def _with_streams(results: Sequence[Result], rows: Sequence[Row], guard: StreamGuard, policy: Policy) -> list[Result]:
+def _with_streams(results: Sequence[Result], rows: Sequence[Row], guard: Guard, policy: Policy) -> list[Result]:
     from .streams import judge_streams
 
-    said: Iterator[StreamResult] = iter(judge_streams(guard, [row for row in rows if row.is_response], policy))
+    said = iter(judge_streams(guard, [row for row in rows if row.is_response], policy))
     return [result.model_copy(update={"stream": next(said)}) if result.response else result for result in results]
 
 

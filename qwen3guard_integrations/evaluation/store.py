@@ -122,18 +122,8 @@ class Run:
     timings: Mapping[str, tuple[Timing, ...]]
 
     def latencies(self, prices: Mapping[str, float] | None = None) -> dict[str, Latency]:
-        """Milliseconds a call, rows a second and, for guards whose price per call is known, the cost."""
-        from .latency import latency_of
-
-        return {
-            name: latency_of(
-                [call for timing in timings for call in timing.milliseconds],
-                rows=sum(timing.rows for timing in timings),
-                seconds=sum(timing.seconds for timing in timings),
-                price_per_call=(prices or {}).get(name),
-            )
-            for name, timings in self.timings.items()
-        }
+        """Milliseconds a call, rows a second and, for each guard whose price for a row is given, the cost."""
+        return {name: _latency(timings, (prices or {}).get(name)) for name, timings in self.timings.items()}
 
 
 def load_run(folder: str | Path) -> Run:
@@ -362,6 +352,20 @@ def _timings_of(path: Path, file: BinaryIO, batches: int) -> list[Timing]:
         whole = end
     file.truncate(whole)
     return timings
+
+
+def _latency(timings: Sequence[Timing], price: float | None) -> Latency:
+    from .latency import latency_of  # only here: it needs numpy
+
+    calls = [milliseconds for timing in timings for milliseconds in timing.milliseconds]
+    rows = sum(timing.rows for timing in timings)
+    return latency_of(
+        calls,
+        rows=rows,
+        seconds=sum(timing.seconds for timing in timings),
+        # A call judges a batch; services are paid for each text of it.
+        price_per_call=None if price is None else price * rows / max(len(calls), 1),
+    )
 
 
 def _lines(path: Path, kind: type[V]) -> Iterator[tuple[V, int]]:
