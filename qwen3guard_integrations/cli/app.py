@@ -10,6 +10,7 @@ from .. import __version__
 from .check import check
 from .demo import demo
 from .stream import stream
+from .tune import tune
 
 # The exceptions that users may see are reported by `terminal.user_errors`, in one line and without local variables.
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 for command in (check, stream, demo):
     app.command(context_settings={"allow_extra_args": True})(command)  # `terminal.one_argument` refuses them
+app.command()(tune)
 
 
 def _version(wanted: bool) -> None:
@@ -35,4 +37,4 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Qwen3Guard on the command line: judge texts, watch one being streamed, or see a guarded chain at work."""
+    """Qwen3Guard on the command line: judge texts, watch one being streamed, tune a policy, see a guarded chain."""

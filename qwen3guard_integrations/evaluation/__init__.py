@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from .runner import Progress, evaluate
     from .store import Run, RunError, load_run, read_results
     from .summary import Latency, Summary
+    from .tuning.aim import Aim, AimNotMetError
+    from .tuning.tune import tune
+    from .tuning.tuned import Tuned
 
 __all__ = [
+    "Aim",
+    "AimNotMetError",
     "Binary",
     "DataError",
     "DataSet",
@@ -34,6 +39,7 @@ __all__ = [
     "RunError",
     "StreamResult",
     "Summary",
+    "Tuned",
     "best_of",
     "evaluate",
     "flagged",
@@ -44,6 +50,7 @@ __all__ = [
     "measured_onsets",
     "read_results",
     "summarise",
+    "tune",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -60,5 +67,8 @@ __getattr__, __dir__ = lazy(
         **dict.fromkeys(("Run", "RunError", "load_run", "read_results"), "store"),
         "summarise": "figures",
         **dict.fromkeys(("Latency", "Summary"), "summary"),
+        **dict.fromkeys(("Aim", "AimNotMetError"), "tuning.aim"),
+        "tune": "tuning.tune",
+        "Tuned": "tuning.tuned",
     },
 )
