@@ -79,7 +79,7 @@ def _records(rows: Iterable[Mapping[str, Any]], name: str, reading: str) -> Iter
 
 def _advice(hub: str) -> str:
     """What to do about a data set that cannot be had."""
-    local = f"download it from https://huggingface.co/datasets/{hub} and give the file with its schema"
+    local = f"download it from https://huggingface.co/datasets/{hub} and give the file and its schema (schema=..., --schema)"
     if any(os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in _OFFLINE):
         return f"{' or '.join(_OFFLINE)} forbids asking the hub; unset it, or {local}"
     return f"is the name right, the hub in reach, and, for a gated data set, `hf auth login` done? Else {local}"
