@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import DEMO_GEN, ModelServer
+from ..model_server import ModelServer
+from .conftest import DEMO_GEN
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

@@ -17,7 +17,8 @@ from qwen3guard_integrations.core.pieces import pieces
 from qwen3guard_integrations.guards import OpenAIGuard, TransformersGuard
 
 from ..conftest import Lane
-from .conftest import DEMO_GEN, ModelServer
+from ..model_server import ModelServer
+from .conftest import DEMO_GEN
 
 pytestmark = pytest.mark.server
 
