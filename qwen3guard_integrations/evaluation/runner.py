@@ -118,8 +118,9 @@ def _judged(
     """Ask about the rows that are not done, and write; how many are done, at first and after each batch."""
     yield len(files.results)
     starts = range(len(files.results), len(rows), batch_size)
-    flows = (_batch(rows[start : start + batch_size], on_error) for start in starts)
-    one_by_one = concurrency == 1 or judge.policy is not None or in_process(judge.guard)
+    streams = judge.policy is not None
+    flows = (_batch(rows[start : start + batch_size], streams=streams, on_error=on_error) for start in starts)
+    one_by_one = concurrency == 1 or streams or in_process(judge.guard)
     outcomes = in_turn(flows, judge) if one_by_one else at_once(flows, judge.ajudge, concurrency)
     written = time.perf_counter()
     with closing(outcomes):
@@ -139,16 +140,21 @@ def _judged(
 
 
 class _Ask(NamedTuple):
-    """What a batch asks about: rows; `anew` also where a cache knows the answer."""
+    """What a batch asks about: its rows, or what was said of them (`said`) to have their responses judged as streams.
+
+    `anew` asks also where a cache knows the answer.
+    """
 
     rows: Sequence[Row]
+    said: Sequence[Result] | None = None
     anew: bool = False
 
 
 @dataclass(slots=True)
 class _Outcome:
-    """What was said of a batch, and how long each call took that gave verdicts."""
+    """What was said of a batch, and how long each call took that gave verdicts. Judging streams is no call."""
 
+    streams: bool
     results: list[Result] = field(default_factory=list)
     milliseconds: list[float] = field(default_factory=list)
 
@@ -160,9 +166,9 @@ _PROBE: Final = _Ask(
 _Asking = Generator[_Ask, list[Result], None]
 
 
-def _batch(rows: Sequence[Row], on_error: OnError) -> Generator[_Ask, list[Result], _Outcome]:
+def _batch(rows: Sequence[Row], *, streams: bool, on_error: OnError) -> Generator[_Ask, list[Result], _Outcome]:
     """The flow of one batch: all rows in one call or, when that fails, each in a call of its own."""
-    outcome = _Outcome()
+    outcome = _Outcome(streams)
     try:
         yield from _call(rows, outcome)
     except GuardError:
@@ -176,7 +182,10 @@ def _batch(rows: Sequence[Row], on_error: OnError) -> Generator[_Ask, list[Resul
 def _call(rows: Sequence[Row], outcome: _Outcome) -> _Asking:
     begin = time.perf_counter()
     results = yield _Ask(rows)
-    outcome.milliseconds.append(round(1000 * (time.perf_counter() - begin), 3))
+    milliseconds = round(1000 * (time.perf_counter() - begin), 3)
+    if outcome.streams:
+        results = yield _Ask(rows, said=results)
+    outcome.milliseconds.append(milliseconds)
     outcome.results.extend(results)
 
 
@@ -194,14 +203,15 @@ def _alone(row: Row, outcome: _Outcome) -> _Asking:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """Asks a guard: the two drivers of a batch. With `policy`, responses are judged as streams too."""
+    """Asks a guard: the two drivers of a batch. Streams, which have a policy, are judged by the first one only."""
 
     guard: Guard
     policy: Policy | None
 
     def __call__(self, ask: _Ask) -> list[Result]:
-        results = _results(ask, self._asked(ask).check_many([row.conversation for row in ask.rows]))
-        return results if self.policy is None else _with_streams(results, ask.rows, self.guard, self.policy)
+        if ask.said is not None and self.policy is not None:
+            return _with_streams(ask.said, ask.rows, self.guard, self.policy)
+        return _results(ask, self._asked(ask).check_many([row.conversation for row in ask.rows]))
 
     async def ajudge(self, ask: _Ask) -> list[Result]:
         return _results(ask, await self._asked(ask).acheck_many([row.conversation for row in ask.rows]))
