@@ -34,6 +34,13 @@ def test_it_has_the_package_and_leaves_the_name_space_to_llama_index(wheel: Path
     assert {name.split("/")[0] for name in names} == {"llama_index", "qwen3guard_integrations"}
 
 
+def test_it_has_the_samples_of_the_evaluation(wheel: Path) -> None:
+    inside = Path("qwen3guard_integrations", "evaluation", "data", "samples")
+    names = {path.name for path in (ROOT / inside).iterdir()}
+    assert len(names) > 15
+    assert {path.name for path in (wheel / inside).iterdir()} == names
+
+
 def test_llama_hub_finds_the_postprocessor(wheel: Path) -> None:
     hub = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["llamahub"]
     (name,) = hub["class_authors"]

@@ -23,7 +23,7 @@ OPEN, CLOSE = "«", "»"
 
 
 def main() -> None:
-    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    tokenizer = demo_tokenizer()
     for split, cases in yaml.safe_load(SOURCE.read_text(encoding="utf-8")).items():
         lines = [
             json.dumps(record(tokenizer, split, number, case), ensure_ascii=False) for number, case in enumerate(cases)
@@ -31,6 +31,10 @@ def main() -> None:
         path = SAMPLES / f"qwen3guardtest-{split}.jsonl"
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         print(f"{path.name}: {len(lines)} rows")
+
+
+def demo_tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(TOKENIZER)
 
 
 def record(tokenizer: Any, split: str, number: int, case: Mapping[str, str]) -> dict[str, Any]:

@@ -20,12 +20,18 @@ from .dataset import DataError
 from .records import Record
 
 _PACKED: Final[Mapping[str, Callable[[Path], Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+PARQUET: Final = ".parquet"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 def reads_itself(path: Path) -> bool:
     """Whether `read_file` knows files with this name."""
     return _ending(path) in _READERS
+
+
+def named_as_file(name: str) -> bool:
+    """Whether this is the name of a file of records, be there one or not."""
+    return _ending(Path(name)) in {*_READERS, PARQUET}
 
 
 def read_file(path: Path, reading: str) -> Iterator[Record]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .dataset import DataError
 from .records import Record
@@ -20,7 +20,9 @@ except ImportError as error:
         'data sets on the hub, Parquet files and folders need: pip install "qwen3guard-integrations[eval]"'
     ) from error
 
-_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+# What `datasets` raises: RuntimeError for a folder with a script, which it no longer runs.
+_FAILURES: Final = (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError)
+_OFFLINE: Final = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
 
 def read_hub(hub: str, config: str | None, split: str | None, reading: str) -> Iterator[Record]:
@@ -31,7 +33,7 @@ def read_hub(hub: str, config: str | None, split: str | None, reading: str) -> I
     """
     try:
         found = datasets.load_dataset(hub, config, split=split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except _FAILURES as error:
         raise DataError(f"cannot load {hub} from the hub: {type(error).__name__} ({_advice(hub)})") from error
     return _records(_one_split(found, hub), f"{hub}", reading)
 
@@ -41,7 +43,7 @@ def read_parquet(path: Path, reading: str) -> Iterator[Record]:
     try:
         found = datasets.load_dataset("parquet", data_files=[str(path)], split="train", streaming=True)
         yield from _records(found, path.name, reading)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except _FAILURES as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"cannot read {path}: {type(error).__name__}") from error
@@ -56,7 +58,7 @@ def read_folder(path: Path, config: str | None, split: str | None, reading: str)
     try:
         found = datasets.load_dataset(str(path), config, split=split, streaming=True)
         yield from _records(_one_split(found, str(path)), path.name, reading)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except _FAILURES as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"cannot read {path}: {type(error).__name__} (is there a split {split!r}?)") from error
@@ -79,7 +81,7 @@ def _records(rows: Iterable[Mapping[str, Any]], name: str, reading: str) -> Iter
 
 def _advice(hub: str) -> str:
     """What to do about a data set that cannot be had."""
-    local = f"download it from https://huggingface.co/datasets/{hub} and give the file and its schema (schema=..., --schema)"
+    local = f"download it from https://huggingface.co/datasets/{hub} and give the file with schema=... (--schema)"
     if any(os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in _OFFLINE):
         return f"{' or '.join(_OFFLINE)} forbids asking the hub; unset it, or {local}"
     return f"is the name right, the hub in reach, and, for a gated data set, `hf auth login` done? Else {local}"

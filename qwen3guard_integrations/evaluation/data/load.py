@@ -15,12 +15,11 @@ from ..rows import Row
 from .benchmark import Benchmark
 from .benchmarks import BENCHMARKS, benchmark_named
 from .dataset import DataError, DataSet
-from .files import read_file, reads_itself
+from .files import PARQUET, named_as_file, read_file, reads_itself
 from .mapping import Mapped
 from .records import Drafts, Record, Skip
 from .samples import ALL, SAMPLE, read_sample, sampled
 
-_PARQUET: Final = ".parquet"
 _BLANK: Final = "nothing to judge"
 _OWNED: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -95,7 +94,7 @@ def _local(path: Path, known: Benchmark | None, split: str | None) -> Iterator[R
 
     if path.is_dir():
         return read_folder(path, None, split, _reading(known))
-    if path.suffix.lower() != _PARQUET:
+    if path.suffix.lower() != PARQUET:
         raise DataError(f"{path}: not a .jsonl, .json, .csv, .tsv or .parquet file (also packed: .gz, .bz2, .xz)")
     return read_parquet(path, _reading(known))
 
@@ -111,7 +110,7 @@ def _from_hub(dataset: str, split: str | None, known: Benchmark | None, fields: 
     else:
         hub, _, after = dataset.partition(":")
         config, name = after or None, f"{dataset} ({split})" if split else dataset
-        if not _OWNED.fullmatch(hub) or reads_itself(path := Path(hub)) or path.suffix == _PARQUET:
+        if not _OWNED.fullmatch(hub) or named_as_file(hub):
             raise DataError(
                 f"{dataset!r} is no file, no owner/name on the hub, and none of {', '.join(BENCHMARKS)}"
                 " (sample:NAME for the sample in the package)"
