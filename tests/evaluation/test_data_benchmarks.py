@@ -267,6 +267,20 @@ def test_ids_are_those_of_the_data_set(tmp_path: Path, schema: str, record: dict
     assert row.id == key
 
 
+def test_the_page_on_data_says_where_each_benchmark_is_and_under_which_licence() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation-data.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:3] == "| `"]
+    rows = {cell[0].strip("`"): cell for cell in cells if len(cell) == 5}
+    assert list(rows) == list(BENCHMARKS)
+    place = ""
+    for name, benchmark in BENCHMARKS.items():
+        place = rows[name][1] if rows[name][1] != "the same" else place
+        parts = (benchmark.hub or "not there", benchmark.config or "", benchmark.split)
+        assert all(part in place for part in parts)
+        assert ("(gated)" in place) is benchmark.gated
+        assert rows[name][4] == benchmark.licence
+
+
 SAFE_RLHF = {
     "prompt": "p", "response_0": "first", "response_1": "second", "is_response_0_safe": True,
     "is_response_1_safe": False, "response_1_harm_category": {"Cybercrime": True, "Violence": False, "Drugs": True},
