@@ -48,7 +48,11 @@ def loaded_guard(
         ImportError: The guard needs an extra.
         CommandError: An option is unknown to the guard, or has a value that it cannot use.
     """
-    arguments = parsed_options(options)
+    return guard_with(guard, base_url, api_key, parsed_options(options))
+
+
+def guard_with(guard: str | None, base_url: str | None, api_key: str | None, arguments: dict[str, Any]) -> Guard:
+    """As `loaded_guard`, with options that are parsed."""
     if not sys.stderr.isatty():  # progress bars for people, not for log files; read when the libraries are imported
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     with warnings.catch_warnings(record=True) as caught:

@@ -21,13 +21,16 @@ from qwen3guard_integrations import (
     GuardResponseError,
     GuardTimeoutError,
     GuardUnavailableError,
+    Policy,
     Severity,
+    Turn,
     Verdict,
     load_guard,
 )
 from qwen3guard_integrations.evaluation.runner import Progress, evaluate
+from qwen3guard_integrations.evaluation.streams import judge_streams
 from qwen3guard_integrations.guards import CachedGuard, OpenAIGuard
-from qwen3guard_integrations.testing import FakeGuard
+from qwen3guard_integrations.testing import FakeGuard, FakeStreamGuard, FakeStreamSession
 from tests.evaluation.runs import BATCH, CANARY, UnevenGuard, contents, data_of, row, sick, verdict_on
 
 ROOT: Final = Path(__file__).parents[2]
@@ -102,6 +105,51 @@ def test_progress_is_told_for_each_guard_from_where_it_begins(tmp_path: Path) ->
 async def test_it_works_inside_a_running_event_loop(tmp_path: Path) -> None:
     run = evaluate(data_of(20), {"a": UnevenGuard(0.001)}, tmp_path, batch_size=BATCH)
     assert len(run.results["a"]) == 20
+
+
+# --- streams ---
+
+
+@pytest.mark.parametrize("guard", [FakeStreamGuard(verdict_on), FakeGuard(verdict_on)], ids=["tokens", "windows"])
+def test_responses_are_judged_as_streams_and_prompts_are_not(tmp_path: Path, guard: FakeGuard) -> None:
+    run = evaluate(data_of(30), {"a": guard}, tmp_path, batch_size=BATCH, streams=True, policy=Policy(debounce=1))
+    for result in run.results["a"]:
+        assert result.verdict
+        assert (result.stream is not None) is result.response
+    streams = [result.stream for result in run.results["a"] if result.stream]
+    assert streams == judge_streams(guard, [row(number) for number in range(1, 30, 2)], Policy(debounce=1))
+    assert {severity for stream in streams for severity in stream.tokens} == {"S", "U"}
+    assert run.info.policy == {"debounce": 1}
+
+
+def test_a_run_of_streams_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    evaluate(data_of(60), {"a": FakeStreamGuard(sick)}, tmp_path, batch_size=BATCH, streams=True)
+    whole = contents(tmp_path)
+    for place in (10, 700, 2_000, 5_000):
+        (tmp_path / "a.results.jsonl").write_bytes(whole["a.results.jsonl"][:place])
+        evaluate(data_of(60), {"a": FakeStreamGuard(sick)}, tmp_path, batch_size=BATCH, streams=True)
+        assert contents(tmp_path) == whole
+
+
+def test_a_response_that_cannot_be_judged_as_a_stream_costs_its_neighbours_nothing(tmp_path: Path) -> None:
+    guard = FakeStreamGuard(sick)
+    run = evaluate(data_of(100), {"a": guard}, tmp_path, batch_size=BATCH, streams=True)
+    assert [result.id for result in run.results["a"] if result.error] == ["r77"]
+    assert sum(result.stream is not None for result in run.results["a"]) == 49
+
+
+class SlowStreams(FakeStreamGuard):
+    """Answers whole texts at once, and streams slowly."""
+
+    def open_stream(self, context: Sequence[Turn], policy: Policy, /) -> FakeStreamSession:
+        time.sleep(0.05)
+        return super().open_stream(context, policy)
+
+
+def test_streams_are_not_in_the_times_of_calls_but_in_those_of_the_run(tmp_path: Path) -> None:
+    run = evaluate(data_of(4), {"a": SlowStreams()}, tmp_path, streams=True)
+    [timing] = run.timings["a"]
+    assert timing.milliseconds[0] < 50 < 1000 * timing.seconds
 
 
 # --- runs that are stopped ---
