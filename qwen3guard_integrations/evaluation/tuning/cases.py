@@ -31,7 +31,6 @@ Outcome = Mapping[str | None, Binary]
 
 _SEVERITIES: Final = tuple(Severity)
 _RANKS: Final = {severity: rank for rank, severity in enumerate(_SEVERITIES)}
-_LEAST: Final = math.ulp(0.0)  # the lowest threshold there can be
 _FLAGGED: Final = Rule(unsafe=Action.FLAG, controversial=Action.FLAG)
 
 
@@ -148,7 +147,9 @@ class Cases:
 
     def steps(self, policy: Policy, name: ThresholdName) -> Steps:
         """How the threshold `name` moves the rows, with the other one as the policy has it."""
-        lowest, highest = (with_threshold(policy, name, value).thresholds for value in (_LEAST, 1.0))
+        others = policy.thresholds.model_dump()
+        # Beyond what a policy may have: with its score off by a margin, a row of score 1 may be below a threshold too.
+        lowest, highest = (Thresholds.model_construct(**{**others, name: end}) for end in (-math.inf, math.inf))
         verdicts = [verdict_of(result) for result in self.results]
         return Steps(
             score=np.array([_score(verdict, name) for verdict in verdicts], dtype=float),
