@@ -101,6 +101,17 @@ def test_a_json_file_may_be_lines_or_an_object_of_lists(tmp_path: Path) -> None:
     assert len(load_rows(str(one))) == 1
 
 
+def test_a_sample_in_another_schema_and_with_fields_is_still_that_sample() -> None:
+    prompts, responses = load_rows("sample:wildguardtest"), load_rows("sample:wildguardtest-response")
+    assert load_rows("sample:wildguardtest", schema="wildguardtest-response").rows == responses.rows
+    fields = {"prompt": "prompt", "unsafe": "prompt_harm_label"}
+    assert [row.conversation for row in load_rows("sample:wildguardtest", fields=fields)] == [
+        row.conversation for row in prompts
+    ]
+    with pytest.raises(DataError, match=r"'nothing' is missing \(fields="):
+        load_rows("sample:wildguardtest", fields={"prompt": "nothing"})
+
+
 def test_a_folder_is_read_as_a_clone_from_the_hub(tmp_path: Path) -> None:
     (tmp_path / "thinking.jsonl").write_text(as_lines(RECORDS[:1]), encoding="utf-8")
     (tmp_path / "other.jsonl").write_text(as_lines(RECORDS), encoding="utf-8")
@@ -113,6 +124,23 @@ def test_a_folder_is_read_as_a_clone_from_the_hub(tmp_path: Path) -> None:
         load_rows(str(tmp_path))
     with pytest.raises(DataError, match="is there a split 'third'"):
         load_rows(str(tmp_path), split="third")
+
+
+@pytest.mark.parametrize("schema", ["toxicchat", None])
+def test_a_clone_of_a_benchmark_has_its_configuration_split_and_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schema: str | None
+) -> None:
+    record = {"conv_id": "c", "user_input": "p", "human_annotation": True, "toxicity": 1, "jailbreaking": 0}
+    folder = tmp_path / "lmsys" / "toxic-chat"
+    folder.mkdir(parents=True)
+    card = "---\nconfigs:\n"
+    for name in ("toxicchat0124", "toxicchat1123"):
+        card += f"- config_name: {name}\n  data_files:\n  - split: test\n    path: {name}.jsonl\n"
+        (folder / f"{name}.jsonl").write_text(json.dumps({**record, "conv_id": name}), encoding="utf-8")
+    (folder / "README.md").write_text(card + "---\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    [row] = load_rows("lmsys/toxic-chat", schema=schema)
+    assert (row.id, row.label.severity) == ("toxicchat0124", Severity.UNSAFE)
 
 
 def test_code_in_a_folder_is_not_run(tmp_path: Path) -> None:
@@ -307,10 +335,11 @@ def test_offline_the_error_says_how_to_give_a_local_file() -> None:
         ("../folder/missing", {}, "is no file"),
         ("http://host/file", {}, "is no file"),
         ("harmbench-response", {}, "schema='harmbench-response'"),
-        ("sample:no-such-thing", {}, "no schema 'no-such-thing'"),
-        ("sample:all", {"split": "thinking"}, "has no splits"),
+        ("sample:no-such-thing", {}, "no benchmark 'no-such-thing'"),
+        ("sample:all", {"split": "thinking"}, "without a split"),
+        ("sample:all", {"fields": {}}, "without a split"),
         ("sample:qwen3guardtest", {"split": "other"}, "thinking, thinking_loc, response_loc"),
-        ("sample:xstest", {"schema": "nothing"}, "no schema 'nothing'"),
+        ("sample:xstest", {"schema": "nothing"}, "no benchmark 'nothing'"),
         ("sample:xstest", {"schema": "xstest", "fields": {}}, "not both"),
     ],
 )
