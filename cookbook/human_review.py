@@ -1,4 +1,4 @@
-"""A person decides about tool calls that the guard does not like; runs offline with the demo guard.
+"""A person decides about tool calls and answers that the guard does not like; runs offline with the demo guard.
 
 python cookbook/human_review.py
 """
@@ -55,6 +55,22 @@ def main() -> None:
         print("to review:", request["name"], request["args"], "because:", request["description"])
         messages = agent.invoke(Command(resume={"decisions": [decision]}), config)["messages"]
         print(f"{decision['type']}:", messages[-2].text, messages[-1].text)
+    review_answer()
+
+
+def review_answer() -> None:
+    """An answer waits: the refusal stands in its place until a person has let it pass."""
+    agent = create_agent(
+        Model(messages=iter([AIMessage("The novel is about how to make a bomb.")])),
+        [search],
+        middleware=[Qwen3GuardMiddleware(load_guard("demo"), {"points": {"response": "review"}})],
+        checkpointer=InMemorySaver(),
+    )
+    config: RunnableConfig = {"configurable": {"thread_id": "answer"}}
+    asked = agent.invoke({"messages": [HumanMessage("What is the novel about?")]}, config)
+    print("meanwhile:", asked["messages"][-1].text)
+    result = agent.invoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
+    print("approved:", result["messages"][-1].text)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ SAYS = {
         "approve: Three novels and a museum. Done.",
         "edit: Three novels and a museum. Done.",
         "reject: Not here.",
+        "meanwhile: I'm sorry, but I can't help with that.",
+        "approved: The novel is about how to make a bomb.",
     ],
     "deep_agent": ["blocked in lead: ['prompt']", "blocked in general-purpose: ['response']"]
     if find_spec("deepagents")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any, Final, cast
 
@@ -21,12 +21,13 @@ from ..core.policy import CALL_WITHHELD, Policy, filled
 from ..core.screening import Item
 from ..reporting import decision_in, entry
 from .gathering import Gathering, Place
+from .held import HELD, Held
 from .history import Known, Screened
 from .messages import turn_of
 from .review import Reviewed, ask_person
 from .screened_tool import screened_view, viewing
 from .screener import Screener
-from .tool_values import read_call, read_output, read_result
+from .tool_values import as_written, holds_messages, read_call, read_output, read_result
 from .values import Reading, unheard
 from .withheld import calls_for_review, dropping, is_withheld, mark_of, rejecting
 
@@ -45,12 +46,14 @@ class ToolScreening:
         screener: The guard and the policy.
         known: Messages that may pass; a call that stands in one of them was judged when the model wrote it.
         raises: A block is a `BlockedError`, instead of a tool message that says so.
+        holds: Whether a person can be asked about results, before the model is called.
     """
 
-    def __init__(self, screener: Screener, known: Known, *, raises: bool) -> None:
+    def __init__(self, screener: Screener, known: Known, *, raises: bool, holds: bool = False) -> None:
         self._screener = screener
         self._known = known
         self._raises = raises
+        self.holds = holds
         self._gathering = Gathering(screener)
         self.scope = screener.scope(Point.TOOL_OUTPUT)
 
@@ -167,9 +170,12 @@ class ToolScreening:
             decisions = yield list(reading.items)
             failed = self.failed(decisions) or failed
             result = reading.released(decisions)
+        held = screen.held_as(result) if screen.held is not None else None
         if failed is not None:
             result = _marked(result, failed)
         self._known.add(_messages_of(result))
+        if held is not None:
+            result = Command(update={"messages": [result], HELD: {call_id: held.stored()}})
         return cast("Result", result)
 
     def failed(self, decisions: Sequence[Decision]) -> Decision | None:
@@ -199,6 +205,7 @@ class _Result:
         judged: What there was to judge.
         failed: The decision that does not let it pass.
         blocked: The error that says so.
+        held: The result as it is, if a person is to decide about it.
     """
 
     tools: ToolScreening
@@ -207,6 +214,7 @@ class _Result:
     judged: Reading = field(default_factory=lambda: Reading((), tuple), init=False)
     failed: Decision | None = field(default=None, init=False)
     blocked: BlockedError | None = field(default=None, init=False)
+    held: Held | None = field(default=None, init=False)
 
     def before(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> None:
         """The call was judged before."""
@@ -229,8 +237,9 @@ class _Result:
         return self.judged
 
     def _after(self, output: Any, reading: Reading, decisions: Sequence[Decision]) -> Any:
+        self.held = self._to_review(output, reading, decisions)
         try:
-            self.failed = self.tools.failed(decisions)
+            self.failed = stopping(decisions) if self.held is not None else self.tools.failed(decisions)
         except BlockedError as error:
             self.blocked = error
             raise
@@ -239,6 +248,26 @@ class _Result:
         released = reading.released(decisions)
         self.judged = read_result(released, self.request.tool_call, self.tools.scope)
         return released if self._content_of(output) is output else (released, None)
+
+    def _to_review(self, output: Any, reading: Reading, decisions: Sequence[Decision]) -> Held | None:
+        """The message of the result if a person is to decide about it; None where nobody can be asked."""
+        stop, content = stopping(decisions), self._content_of(output)
+        if not self.tools.holds or stop is None or stop.action is not Action.REVIEW:
+            return None
+        if isinstance(content, Command) or holds_messages(content):  # which change more than one message
+            return None
+        if not isinstance(content, ToolMessage):
+            artifact = None if content is output else output[1]
+            written = as_written(content, whole=False)
+            content = ToolMessage(written, artifact=artifact, tool_call_id=self.request.tool_call["id"] or "")
+        return Held(content, reading.items, decisions)
+
+    def held_as(self, result: Any) -> Held | None:
+        """What waits, as the message that the agent has made of the result; None where it has made another thing."""
+        if self.held is None or not isinstance(result, ToolMessage):
+            return None
+        kept = {name: getattr(self.held.message, name) for name in ("content", "artifact")}
+        return replace(self.held, message=result.model_copy(update=kept))
 
     def _content_of(self, output: Any) -> Any:
         """What the model reads of `output`, without its artifact."""

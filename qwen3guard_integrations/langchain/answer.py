@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-import uuid
-from collections.abc import AsyncIterator, Container, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, content
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -20,72 +18,19 @@ from ..core.decision import Action, Decision, stopping
 from ..core.errors import BlockedError
 from ..core.gate import Gate
 from ..core.points import Point
-from ..core.policy import Policy
 from ..core.screening import Item, screening
 from ..core.words import is_name
-from ..guards.load import how_loaded
-from ..guards.protocol import Guard, StreamSession
+from ..guards.protocol import StreamSession
 from ..guards.streaming import open_stream
 from .chunks import last_chunk, pieces_of, whole, without
+from .held import Held
 from .messages import parts_of, refusal_message, tool_calls_of, turn_of
-from .reporting import Report
+from .screens import Screens
 from .values import DROPPED, Reading, Scope, read, read_conversation
 from .withheld import marks, withholding
 
 M = TypeVar("M", bound=AIMessage)
 HAS_REFUSAL_BLOCKS: Final = hasattr(content, "RefusalContentBlock")  # langchain-core 1.8
-
-OnBlock = Literal["refuse", "raise", "regenerate"]
-PromptScreening = Literal["before", "parallel", "off"]
-
-INTERVENTION = (
-    "The answer was heading somewhere harmful and the last part of it was taken back. Think again about what would "
-    "really help here, and go on from where the answer stands now: safely, without repeating it."
-)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Screens:
-    """How a model is guarded: the settings of `guard_model`. Equal when they guard in the same way.
-
-    For agents there are three more. `withholds` names the tools of which a call that may not pass loses its arguments
-    and stays, so that the agent can go on; a call of any other tool stops the answer. `report` is told what was
-    decided. `known` messages of the prompt were judged before.
-    """
-
-    guard: Guard
-    policy: Policy
-    on_block: OnBlock = "refuse"
-    prompt: PromptScreening = "before"
-    token: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
-    retries: int = 5
-    buffer_tokens: int = 40
-    intervention: str = INTERVENTION
-    fallback: Any = None
-    withholds: frozenset[str] = frozenset()
-    report: Report | None = field(default=None, compare=False)
-    known: Container[BaseMessage] = field(default=(), compare=False)
-
-    @property
-    def _key(self) -> tuple[object, ...]:
-        numbers = (self.on_block, self.prompt, self.retries, self.buffer_tokens, self.intervention)
-        return (id(self.guard), id(self.fallback), id(self.report), self.withholds, *numbers)
-
-    @property
-    def cache_key(self) -> str:
-        """What LangChain's cache must tell apart: another guard, policy or way of answering. A guard that `load_guard`
-        made is known by its name in every process, any other only in this one."""
-        guard = how_loaded(self.guard) or self.token
-        own = self.fallback and self.token
-        withholds = sorted(self.withholds)
-        settings = (guard, self.policy.model_dump_json(), self.on_block, self.prompt, own, withholds)
-        return hashlib.sha256(repr(settings).encode()).hexdigest()
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Screens) and self._key == other._key and self.policy == other.policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +57,7 @@ class Answer:
             what has left of the answer so far with the intervention.
         gate: Of the stream.
         stopped: The decision that ended the answer.
+        held: The answer that waits for a person to decide; the refusal stands in its place.
         told: What was decided about the prompt, about whole answers, and about tries that were taken back.
     """
 
@@ -121,6 +67,7 @@ class Answer:
     messages: list[BaseMessage] = field(init=False)
     gate: Gate[ChatGenerationChunk] = field(init=False)
     stopped: Decision | None = field(default=None, init=False)
+    held: Held | None = field(default=None, init=False)
     tries: int = field(default=0, init=False)
     waited: int = field(default=0, init=False)
     told: list[Decision] = field(default_factory=list, init=False)
@@ -357,13 +304,27 @@ class Answer:
             own = self._without_calls(generation.message, [next(rest) for _ in reading.items])
             screened.append(self._released(generation, reading, own))
             self.stopped = self.stopped or stopping(own) or self._dropped(reading, own)
-        if self.stopped is not None and self._may_try_again():
+            self.held = self._to_review(generation, reading, own) if len(readings) == 1 else None
+        if self.held is None and self.stopped is not None and self._may_try_again():
             return None
-        if self.stopped is not None and self.screens.on_block == "raise":
+        if self.held is None and self.stopped is not None and self.screens.on_block == "raise":
             raise BlockedError(self.stopped)
         if all(new is old for new, old in zip(screened, result.generations, strict=True)):
             return result
         return ChatResult(generations=screened, llm_output=result.llm_output)
+
+    def _to_review(self, generation: ChatGeneration, reading: Reading, decisions: list[Decision]) -> Held | None:
+        """The answer as it goes on if a person lets it pass; None where nobody is to be asked about it."""
+        pairs = list(zip(reading.items, decisions, strict=True))
+        asked = [(item, decision) for item, decision in pairs if decision.action is Action.REVIEW]
+        if not (self.screens.holds and asked and all(item.point in _SAID for item, _ in asked)):
+            return None
+        passing = [
+            decision.model_copy(update={"action": Action.FLAG}) if decision.action is Action.REVIEW else decision
+            for decision in decisions
+        ]
+        message = self._released(generation, reading, passing).message
+        return None if stopping(passing) else Held(message, *zip(*asked, strict=True))
 
     def _without_calls(self, message: BaseMessage, decisions: list[Decision]) -> list[Decision]:
         """Decisions about a message, those about its tool calls as `_calls_decided` leaves them."""
@@ -415,7 +376,8 @@ def _markable(call: Mapping[str, Any], decision: Decision) -> Decision:
     return decision.blocking()
 
 
-_WRITTEN = frozenset({Point.RESPONSE, Point.REASONING, Point.TOOL_CALL})
+_SAID = frozenset({Point.RESPONSE, Point.REASONING})
+_WRITTEN = _SAID | {Point.TOOL_CALL}
 
 
 def _without(chunk: ChatGenerationChunk, muted: frozenset[Point]) -> ChatGenerationChunk:
@@ -426,13 +388,13 @@ def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=message, generation_info=None)
 
 
-_ANSWERED: Final[ContextVar[list[bool] | None]] = ContextVar("qwen3guard_answered", default=None)
+_ANSWERED: Final[ContextVar[list[Held | None] | None]] = ContextVar("qwen3guard_answered", default=None)
 
 
 @contextmanager
-def answering() -> Iterator[list[bool]]:
-    """What is true once a guarded model has answered inside of the block."""
-    answered: list[bool] = []
+def answering() -> Iterator[list[Held | None]]:
+    """One entry for each answer of a guarded model inside of the block: what waits of it for a person, if anything."""
+    answered: list[Held | None] = []
     token = _ANSWERED.set(answered)
     try:
         yield answered
@@ -440,9 +402,9 @@ def answering() -> Iterator[list[bool]]:
         _ANSWERED.reset(token)
 
 
-def _note_answer() -> None:
+def _note(answer: Answer) -> None:
     if (answered := _ANSWERED.get()) is not None:
-        answered.append(True)
+        answered.append(answer.held)
 
 
 @contextmanager
@@ -450,7 +412,7 @@ def told(answer: Answer) -> Iterator[None]:
     """At the end, whoever is to be told hears what was decided, and the answer's session is freed."""
     try:
         yield
-        _note_answer()
+        _note(answer)
     finally:
         answer.close()
         if answer.screens.report is not None:
@@ -462,7 +424,7 @@ async def atold(answer: Answer) -> AsyncIterator[None]:
     """At the end, whoever is to be told hears what was decided, and the answer's session is freed."""
     try:
         yield
-        _note_answer()
+        _note(answer)
     finally:
         answer.close()
         if answer.screens.report is not None:

@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, Syste
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
+from ..core.conversation import Turn
 from ..core.decision import Action, Decision, stopping
 from ..core.points import Point
 from ..core.policy import Policy
@@ -54,6 +55,17 @@ class Known:
             while len(self._digests) > self._size:
                 self._digests.popitem(last=False)
 
+    def settle(self, item: Item, kind: Kind) -> list[str]:
+        """Remember what a person said about a text, and what stands for that; nothing for what is said once only."""
+        digests = [_text_digest(item, kind)] if kind in _LASTING else []
+        self.remember(digests)
+        return digests
+
+    def said(self, item: Item) -> Kind | None:
+        """What a person said about the same text at the same point before."""
+        with self._lock:
+            return next((kind for kind in _LASTING if _text_digest(item, kind) in self._digests), None)
+
     def __contains__(self, message: object) -> bool:
         if not (isinstance(message, BaseMessage) and _is_itself(message)):
             return False
@@ -91,6 +103,19 @@ def _thread() -> str:
     return _thread_of(var_child_runnable_config.get()) if thread is None else thread
 
 
+_LASTING: Final[tuple[Kind, ...]] = ("approve", "reject")
+
+
+def _text_digest(item: Item, kind: Kind) -> str:
+    """What stands for a person's word about a text in its conversation."""
+    turn = item.conversation.judged
+    return _hashed((_thread(), kind, str(item.point), turn.role, turn.content, turn.reasoning))
+
+
+def _hashed(parts: tuple[object, ...]) -> str:
+    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=24).hexdigest()
+
+
 def _digest(message: BaseMessage) -> str:
     """What stands for a message in its conversation. Tool messages get their id later: the call's stands for it."""
     parts = (
@@ -102,7 +127,7 @@ def _digest(message: BaseMessage) -> str:
         message.additional_kwargs,
         (message.tool_calls, message.invalid_tool_calls) if isinstance(message, AIMessage) else None,
     )
-    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=24).hexdigest()
+    return _hashed(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +139,8 @@ class Screened:
         changes: What must be told to the state, for its `add_messages`: replacements by id, and removals.
         changed: Whether something goes on that is not as it was.
         stopped: The strictest decision that stops.
-        approved: What stands for messages that a person has let pass (`Known.remember`).
+        approved: What stands for messages that a person has let pass, and for what was said about texts
+            (`Known.remember`).
     """
 
     after: Sequence[BaseMessage | None]
@@ -147,10 +173,11 @@ def screened(
     items = [item for reading in readings for item in reading.items]
     if not items:
         return Screened(list(messages))
-    decisions, said = _reviewed(items, (yield items), ask)
-    rest = iter(zip(decisions, said, strict=True))
+    outcome = reviewed(items, (yield items), known, ask)
+    decisions = outcome.decisions
+    rest = iter(zip(decisions, outcome.said, strict=True))
     judged = [[next(rest) for _ in reading.items] for reading in readings]
-    after = [_after(message, own, policy) for message, own in zip(messages, judged, strict=True)]
+    after = [after_decisions(message, own, policy) for message, own in zip(messages, judged, strict=True)]
     after = _without_orphans(messages, after)
     changes = [
         new if new is not None else RemoveMessage(id=old.id)
@@ -165,7 +192,7 @@ def screened(
     if stopped is None and all(message is None or isinstance(message, SystemMessage) for message in after):
         failed = next((decision for decision in decisions if not decision.passes), None)  # nothing left to go on with
         stopped = failed and failed.blocking()
-    return Screened(after, changes, changed, stopped, known.add(passed))
+    return Screened(after, changes, changed, stopped, [*outcome.settled, *known.add(passed)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,21 +205,52 @@ class _Except:
         return id(message) not in self.fresh
 
 
-def _reviewed(
-    items: Sequence[Item], decisions: Sequence[Decision], ask: AskPerson | None
-) -> tuple[list[Decision], list[Outcome | None]]:
-    """The decisions after a person has been asked where the policy says so, and what the person said about each."""
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What was decided after a person has been asked.
+
+    Attributes:
+        decisions: About every text.
+        said: What the person said about each; None where nobody was asked.
+        settled: What stands for it, so that nobody is asked about the same text again (`Known.remember`).
+    """
+
+    decisions: Sequence[Decision]
+    said: Sequence[Outcome | None]
+    settled: Sequence[str] = ()
+
+
+def reviewed(items: Sequence[Item], decisions: Sequence[Decision], known: Known, ask: AskPerson | None) -> Review:
+    """The decisions about `items`, those with "review" as a person made them: asked now, once for each text, or before.
+
+    Without `ask` they stay as they are.
+    """
     said: list[Outcome | None] = [None] * len(items)
     places = [place for place, decision in enumerate(decisions) if decision.action is Action.REVIEW]
     if not places or ask is None:
-        return list(decisions), said
-    outcomes = ask([_question(items[place], decisions[place]) for place in places])
+        return Review(decisions, said)
+    outcomes: dict[tuple[Point, Turn], Outcome] = {}
+    for place in places:
+        if (kind := known.said(items[place])) is not None:
+            outcomes[_key(items[place])] = Outcome(kind)
+    new = {key: place for place in reversed(places) if (key := _key(items[place])) not in outcomes}
+    asked = sorted(new.values())
+    answers = ask([_question(items[place], decisions[place]) for place in asked]) if asked else []
+    settled: list[str] = []
+    for place, answer in zip(asked, answers, strict=True):
+        outcomes[_key(items[place])] = answer
+        settled += known.settle(items[place], answer.kind)
     decided = list(decisions)
-    for place, outcome in zip(places, outcomes, strict=True):
-        said[place] = outcome
+    for place in places:
+        outcome = said[place] = outcomes[_key(items[place])]
         action = Action.BLOCK if outcome.kind == "reject" else Action.FLAG
         decided[place] = decided[place].model_copy(update={"action": action})
-    return decided, said
+    return Review(decided, said, settled)
+
+
+def _key(item: Item) -> tuple[Point, Turn]:
+    """The text, and where it passes."""
+    return item.point, item.conversation.judged
 
 
 def _question(item: Item, decision: Decision) -> Reviewed:
@@ -202,7 +260,7 @@ def _question(item: Item, decision: Decision) -> Reviewed:
     return Reviewed(decision, str(item.point), {"text": turn.content or turn.reasoning}, allowed)
 
 
-def _after(
+def after_decisions(
     message: BaseMessage, judged: Sequence[tuple[Decision, Outcome | None]], policy: Policy
 ) -> BaseMessage | None:
     """The message after the decisions about it; None where it goes."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
-from typing import Annotated, Any, Final, Literal, NotRequired
+from typing import Any, Final, Literal
 
-from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse, hook_config
-from langchain.agents.middleware.types import ExtendedModelResponse, PrivateStateAttr, ToolCallRequest
-from langchain.agents.structured_output import StructuredOutputValidationError
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse, hook_config
+from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langchain_core.tools import BaseTool
 from langgraph.runtime import Runtime
 from langgraph.types import Command, TracePolicy, omit_payload
 
@@ -25,70 +22,22 @@ from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.protocol import Guard
-from ..reporting import entry
+from ..reporting import decision_in, entry
+from .agent_models import GuardedModels, GuardedRequest, arefused, refused
+from .agent_state import GuardState, ModelAnswer, changes_of, response_and, response_with, result_with, with_verdicts
 from .agent_tools import ToolScreening, abandoned, messages_in
-from .answer import OnBlock, Screens, answering
+from .answer import answering
+from .held import HELD, held_in, replacements, review
 from .history import Screened, ScreenedFlow, screened
 from .messages import refusal_message
-from .model import guarded
 from .screener import Screener
+from .screens import OnBlock, Screens
 from .withheld import calls_for_review
 
 ExitBehavior = Literal["end", "error", "replace"]
-ModelAnswer = ModelResponse[Any] | ExtendedModelResponse[Any]
 ToolResult = ToolMessage | Command[Any]
 
 _UNJUDGED: Final = {"unsafe": Action.ALLOW, "controversial": Action.ALLOW}
-
-
-_MOST_MODELS: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _GuardedModel:
-    """A guarded copy of an agent's model, made once; anew when somebody has changed the model."""
-
-    of: BaseChatModel
-    as_it_was: dict[str, Any]
-    guarded: BaseChatModel
-
-
-def _is_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    return before.keys() == now.keys() and all(before[name] is now[name] for name in before)
-
-
-class _GuardedRequest(ModelRequest[Any]):
-    """A request to a guarded model; one that an inner middleware puts in its place is guarded too."""
-
-    _guard: Callable[[ModelRequest[Any]], BaseChatModel]
-
-    @classmethod
-    def of(cls, request: ModelRequest[Any], guard: Callable[[ModelRequest[Any]], BaseChatModel]) -> _GuardedRequest:
-        """`request`, its model guarded by `guard`."""
-        made = object.__new__(cls)
-        vars(made).update(vars(request), _guard=guard, model=guard(request))
-        return made
-
-    def override(self, **overrides: Any) -> ModelRequest[Any]:
-        """As LangChain's, with a guarded model."""
-        made = super().override(**overrides)
-        if "model" in overrides:
-            return self.of(made, self._guard)
-        vars(made).update(_guard=self._guard)
-        return made
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "model" and "_guard" in vars(self):  # LangChain still lets it be assigned
-            vars(self).update(model=self._guard(self))
-
-
-class GuardState(AgentState[Any]):
-    """What the middleware keeps in the agent's state, unseen by whoever calls the agent."""
-
-    guard_approved: NotRequired[Annotated[list[str], PrivateStateAttr, operator.add]]
-    guard_stopped: NotRequired[Annotated[dict[str, Any] | None, PrivateStateAttr]]
-    guard_verdicts: NotRequired[Annotated[list[dict[str, Any]], PrivateStateAttr, operator.add]]
 
 
 class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -145,9 +94,14 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     state_schema = GuardState
     trace_policy = TracePolicy(process_inputs=omit_payload, process_outputs=omit_payload)
 
-    def __new__(cls, *args: Any, exit_behavior: ExitBehavior = "end", **settings: Any) -> Qwen3GuardMiddleware:
-        """With "error" one that has another hook: LangChain reads from the class which hooks there are."""
-        return super().__new__(_Raising if cls is Qwen3GuardMiddleware and exit_behavior == "error" else cls)
+    def __new__(
+        cls, guard: Any = None, policy: Any = None, *, exit_behavior: ExitBehavior = "end", **settings: Any
+    ) -> Qwen3GuardMiddleware:
+        """One with more hooks where the settings need them: LangChain reads from the class which hooks there are."""
+        if cls is not Qwen3GuardMiddleware:
+            return super().__new__(cls)
+        raises, reviews = exit_behavior == "error", any(map(Policy.of(policy).reviews, _HELD))
+        return super().__new__(_KINDS[raises, reviews])
 
     def __init__(
         self,
@@ -200,10 +154,11 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self.record_verdicts = record_verdicts
         self._name = name or "Qwen3GuardMiddleware"
         self._known = self.screener.known
-        self._tools = ToolScreening(self.screener, self._known, raises=exit_behavior == "error")
+        self._holds = isinstance(self, _Reviewing)
+        self._tools = ToolScreening(self.screener, self._known, raises=exit_behavior == "error", holds=self._holds)
         self._on_block: OnBlock = "raise" if exit_behavior == "error" else "regenerate" if regenerate else "refuse"
         self._fallback = fallback_model
-        self._models: dict[tuple[int, frozenset[str]], _GuardedModel] = {}
+        self._models = GuardedModels(self._screens)
 
     @property
     def name(self) -> str:
@@ -221,22 +176,24 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     def before_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Judge what the agent is given."""
         with self._recording() as verdicts:
-            return _with_verdicts(run(self._begins(state), self.screener.decide), verdicts)
+            return with_verdicts(run(self._begins(state), self.screener.decide), verdicts)
 
     @hook_config(can_jump_to=["end"])
     async def abefore_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Judge what the agent is given."""
         with self._recording() as verdicts:
-            return _with_verdicts(await arun(self._begins(state), self.screener.adecide), verdicts)
+            return with_verdicts(await arun(self._begins(state), self.screener.adecide), verdicts)
 
     def _begins(self, state: Any) -> Generator[Sequence[Item], list[Decision], dict[str, Any] | None]:
         self._known.remember(state.get("guard_approved") or ())
         settled = abandoned(messages_in(state), self.policy, self._known)
-        if self._prompt == "parallel":
-            return {"messages": settled.changes} if settled.changes else None
-        seen = yield from screened(settled.messages, self.policy, self._known)
+        seen = Screened(settled.messages)
+        if self._prompt == "before":
+            seen = yield from screened(settled.messages, self.policy, self._known)
         changes: list[BaseMessage] = [*settled.changes, *seen.changes]
         update: dict[str, Any] = {"guard_approved": seen.approved} if seen.approved else {}
+        if state.get(HELD):  # nobody has decided, and the conversation goes on without it
+            update[HELD] = dict.fromkeys(state[HELD])
         if seen.stopped is not None and self.exit_behavior != "replace":
             update |= self._end(seen.stopped, changes)
         if changes:
@@ -273,11 +230,11 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
 
         def answer(ask: Any) -> Any:
             if isinstance(ask, ModelRequest):
-                return _refused(handler, ask)
+                return refused(handler, ask)
             return self.screener.decide(ask, tell=not isinstance(ask, _Told))
 
         with self._recording() as verdicts:
-            return _response_with(run(self._model_call(request), answer), verdicts)
+            return response_with(run(self._model_call(request), answer), verdicts)
 
     def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
@@ -295,11 +252,11 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ModelAnswer:
         async def answer(ask: Any) -> Any:
             if isinstance(ask, ModelRequest):
-                return await _arefused(handler, ask)
+                return await arefused(handler, ask)
             return await self.screener.adecide(ask, tell=not isinstance(ask, _Told))
 
         with self._recording() as verdicts:
-            return _response_with(await arun(self._model_call(request), answer), verdicts)
+            return response_with(await arun(self._model_call(request), answer), verdicts)
 
     def _model_call(self, request: ModelRequest[Any]) -> Generator[Any, Any, ModelAnswer]:
         """Yields what to judge, and the request to the model; is sent the decisions, and the response."""
@@ -314,24 +271,26 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         if seen.stopped is not None and self.exit_behavior == "error":
             raise BlockedError(seen.stopped)
         if seen.stopped is not None and self.exit_behavior == "end":
-            return self._instead(seen.stopped, _changes_of((settled, seen), state))
+            return self._instead(seen.stopped, changes_of((settled, seen), state))
         if seen.changed or settled.changed:
             messages: list[Any] = seen.messages
             first = messages.pop(0) if system else None
             request = request.override(system_message=first, messages=messages)
         with answering() as answered:
-            response: ModelResponse[Any] = yield _GuardedRequest.of(request, self._guarded)
+            response: ModelResponse[Any] = yield GuardedRequest.of(request, self._models.of)
         if not answered:  # by the guarded model: another middleware has answered in its place
             response = yield from self._not_ours(seen.messages, response)
         if self._prompt == "parallel":  # the verdicts are there, and told: what is left is to clean the state
             seen = yield from (_told(prompt) if answered else prompt)
             if seen.stopped is not None and not answered:
-                return self._instead(seen.stopped, _changes_of((settled, seen), state))
-        update = _changes_of((settled, seen), state)
+                return self._instead(seen.stopped, changes_of((settled, seen), state))
+        update = changes_of((settled, seen), state)
+        if answered and answered[-1] is not None and (waiting := _for_review(response)) is not None:
+            update[HELD] = {waiting: answered[-1].stored()}
         made = self._known.add(response.result)
         if any(isinstance(message, AIMessage) and calls_for_review(message) for message in response.result):
             update["guard_approved"] = [*update.get("guard_approved", ()), *made]  # known when the person has decided
-        return _response_and(update, response)
+        return response_and(update, response)
 
     def _not_ours(
         self, messages: Sequence[BaseMessage], response: ModelResponse[Any]
@@ -347,7 +306,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     def _instead(self, stopped: Decision, update: dict[str, Any]) -> ModelAnswer:
         """The refusal as the model's answer, which ends the agent."""
         response: ModelResponse[Any] = ModelResponse(result=[self._refusal(stopped)])
-        return _response_and(update, response)
+        return response_and(update, response)
 
     def _stopped_by_tools(self, messages: Sequence[Any]) -> Decision | None:
         """The decision about a blocked result of the last step, if it ends the agent."""
@@ -355,23 +314,6 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             return None
         results = takewhile(lambda message: not isinstance(message, AIMessage), reversed(messages))
         return next(filter(None, map(self._tools.stopping, results)), None)
-
-    def _guarded(self, request: ModelRequest[Any]) -> BaseChatModel:
-        """The model of the request, guarded; calls of tools that the agent runs may be withheld."""
-        model: Any = request.model
-        if not isinstance(model, BaseChatModel):
-            raise GuardConfigurationError(
-                f"the agent's model is a {type(model).__name__}, which cannot be guarded while it streams",
-                hint="give create_agent a chat model, or the name of one",
-            )
-        names = frozenset(tool.name for tool in request.tools if isinstance(tool, BaseTool))
-        made = self._models.get((id(model), names))
-        if made is None or made.of is not model or not _is_same(made.as_it_was, vars(model)):
-            made = _GuardedModel(model, dict(vars(model)), guarded(model, self._screens(names)))
-            self._models[id(model), names] = made
-            while len(self._models) > _MOST_MODELS:
-                self._models.pop(next(iter(self._models)), None)
-        return made.guarded
 
     def _screens(self, names: frozenset[str]) -> Screens:
         return Screens(
@@ -383,6 +325,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             fallback=self._fallback,
             withholds=frozenset() if self.exit_behavior == "error" else names,
             report=self.screener.report,
+            holds=self._holds and any(map(self.policy.reviews, (Point.RESPONSE, Point.REASONING))),
         )
 
     # --- the tools ---
@@ -390,7 +333,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
         """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
         with self._recording() as verdicts:
-            result: ToolResult = _result_with(self._tools.run(request, handler), verdicts)
+            result: ToolResult = result_with(self._tools.run(request, handler), verdicts)
             return result
 
     def awrap_tool_call(
@@ -403,7 +346,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
     ) -> ToolResult:
         with self._recording() as verdicts:
-            result: ToolResult = _result_with(await self._tools.arun(request, handler), verdicts)
+            result: ToolResult = result_with(await self._tools.arun(request, handler), verdicts)
             return result
 
 
@@ -427,6 +370,57 @@ class _Raising(Qwen3GuardMiddleware):
         self.after_agent(state, runtime)
 
 
+class _Reviewing(Qwen3GuardMiddleware):
+    """Asks a person about answers and tool results, where the graph can wait: after the model, and before it."""
+
+    @hook_config(can_jump_to=["end"])
+    def after_model(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Let a person decide about the answer, if one waits for it."""
+        return self._settled(state, AIMessage)
+
+    @hook_config(can_jump_to=["end"])
+    async def aafter_model(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Let a person decide about the answer, if one waits for it."""
+        return self._settled(state, AIMessage)
+
+    @hook_config(can_jump_to=["end"])
+    def before_model(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Let a person decide about results of tools, if some wait for it."""
+        return self._settled(state, ToolMessage)
+
+    @hook_config(can_jump_to=["end"])
+    async def abefore_model(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Let a person decide about results of tools, if some wait for it."""
+        return self._settled(state, ToolMessage)
+
+    def _settled(self, state: Any, kind: type[BaseMessage]) -> dict[str, Any] | None:
+        waiting = {key: held for key, held in held_in(state).items() if isinstance(held.message, kind)}
+        if not waiting:
+            return None
+        self._known.remember(state.get("guard_approved") or ())
+        outcome = review(list(waiting.values()), self.policy, self._known)
+        changes = replacements(messages_in(state), list(waiting), outcome)
+        approved = [*outcome.approved, *self._known.add(changes)]
+        update: dict[str, Any] = {HELD: dict.fromkeys(waiting), "guard_approved": approved}
+        stop = next(filter(None, outcome.stopped), None)
+        if stop is not None and self.exit_behavior == "error":
+            update |= self._end(stop, changes)
+        return update | {"messages": changes}
+
+
+class _RaisingAndReviewing(_Reviewing, _Raising):
+    """Does both."""
+
+
+_HELD: Final = (Point.RESPONSE, Point.REASONING, Point.TOOL_OUTPUT)
+_KINDS: Final[Mapping[tuple[bool, bool], type[Qwen3GuardMiddleware]]] = {
+    (False, False): Qwen3GuardMiddleware,
+    (True, False): _Raising,
+    (False, True): _Reviewing,
+    (True, True): _RaisingAndReviewing,
+}
+
+
 class _Told(tuple[Item, ...]):
     """What was decided, and told, before: the guard's verdicts are kept."""
 
@@ -442,64 +436,8 @@ def _told(flow: ScreenedFlow) -> ScreenedFlow:
     raise AssertionError("a conversation is judged with one question")
 
 
-# --- a structured answer that was refused ---
-
-
-def _refused(handler: Callable[[Any], ModelResponse[Any]], request: ModelRequest[Any]) -> ModelResponse[Any]:
-    try:
-        return handler(request)
-    except StructuredOutputValidationError as error:
-        return _refusal_in(error)
-
-
-async def _arefused(
-    handler: Callable[[Any], Awaitable[ModelResponse[Any]]], request: ModelRequest[Any]
-) -> ModelResponse[Any]:
-    try:
-        return await handler(request)
-    except StructuredOutputValidationError as error:
-        return _refusal_in(error)
-
-
-def _refusal_in(error: StructuredOutputValidationError) -> ModelResponse[Any]:
-    """The refusal that could not be read as a structured answer."""
-    if "qwen3guard" not in error.ai_message.response_metadata:
-        raise error
-    return ModelResponse(result=[error.ai_message])
-
-
-# --- what is told to the state beside the messages ---
-
-
-def _with_verdicts(update: dict[str, Any] | None, verdicts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    return {**(update or {}), "guard_verdicts": verdicts} if verdicts else update
-
-
-def _changes_of(conversations: Sequence[Screened], state: Any) -> dict[str, Any]:
-    """What has to be told to the state of what was decided about the messages that are in it."""
-    stored = {message.id for message in messages_in(state)}
-    changes = [change for one in conversations for change in one.changes if change.id in stored]
-    update = {"messages": changes, "guard_approved": [digest for one in conversations for digest in one.approved]}
-    return {key: value for key, value in update.items() if value}
-
-
-def _response_and(update: dict[str, Any], response: ModelResponse[Any]) -> ModelAnswer:
-    return ExtendedModelResponse(response, Command(update=update)) if update else response
-
-
-def _response_with(answer: ModelAnswer, verdicts: list[dict[str, Any]]) -> ModelAnswer:
-    if not verdicts:
-        return answer
-    if isinstance(answer, ModelResponse):
-        return _response_and({"guard_verdicts": verdicts}, answer)
-    update = answer.command.update if answer.command is not None else None
-    return _response_and({**(update or {}), "guard_verdicts": verdicts}, answer.model_response)
-
-
-def _result_with(result: Any, verdicts: list[dict[str, Any]]) -> Any:
-    if not verdicts:
-        return result
-    results = result if isinstance(result, list) else [result]
-    messages = [one for one in results if isinstance(one, ToolMessage)]
-    commands = [one for one in results if isinstance(one, Command)]
-    return [Command(update={"messages": messages, "guard_verdicts": verdicts}), *commands]
+def _for_review(response: ModelResponse[Any]) -> str | None:
+    """The id of the message that stands for an answer about which a person is to decide."""
+    message = response.result[-1] if response.result else None
+    decision = decision_in(message.response_metadata.get("qwen3guard")) if isinstance(message, AIMessage) else None
+    return message.id if message is not None and decision is not None and decision.action is Action.REVIEW else None

@@ -28,8 +28,9 @@ from ..core.screening import screening
 from ..guards.load import load_guard
 from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, from_threads, screened
-from .answer import INTERVENTION, Answer, JudgedResult, OnBlock, PromptScreening, Screens, atold, told
+from .answer import Answer, JudgedResult, atold, told
 from .chunks import message_chunk_of
+from .screens import INTERVENTION, OnBlock, PromptScreening, Screens
 
 M = TypeVar("M", bound=BaseChatModel)
 
@@ -122,9 +123,11 @@ def _guarded_class(base: type[BaseChatModel], screens: Screens) -> Any:
         "_stream_chat_model_events": None,
         "_astream_chat_model_events": None,
     }
-    if streams:
+    if screens.holds:
+        methods |= {"_stream": BaseChatModel._stream, "_astream": BaseChatModel._astream}
+    elif streams:
         methods["_stream"] = _GuardedMethods._stream
-    if streams or streams_async:
+    if not screens.holds and (streams or streams_async):
         methods["_astream"] = _GuardedMethods._astream
     namespace = {
         **methods,

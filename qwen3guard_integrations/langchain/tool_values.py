@@ -72,9 +72,9 @@ def read_result(content: Any, call: Mapping[str, Any], scope: Scope) -> Reading:
     Raises:
         TypeError: It is, or holds, a value in which texts cannot be found.
     """
-    if isinstance(content, ToolMessage | Command) or _holds_messages(content):
+    if isinstance(content, ToolMessage | Command) or holds_messages(content):
         return read_output(content, scope)
-    written = _as_written(content, whole=call.get("id") is None)
+    written = as_written(content, whole=call.get("id") is None)
     message = ToolMessage(written, name=call.get("name"), tool_call_id=call.get("id") or "")
     reading = read_output(message, scope)
 
@@ -85,7 +85,8 @@ def read_result(content: Any, call: Mapping[str, Any], scope: Scope) -> Reading:
     return Reading(reading.items, release)
 
 
-def _holds_messages(content: Any) -> bool:
+def holds_messages(content: Any) -> bool:
+    """Whether a tool has made a list of messages itself."""
     return isinstance(content, list) and any(isinstance(item, ToolMessage | Command) for item in content)
 
 
@@ -94,7 +95,7 @@ def _is_spoken(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("role"), str) and "content" in value
 
 
-def _as_written(content: Any, *, whole: bool) -> Any:
+def as_written(content: Any, *, whole: bool) -> Any:
     """`content` as LangChain will write it into a tool message; with `whole`, all that there is in it."""
     if isinstance(content, str):
         return content
