@@ -13,6 +13,7 @@ from ..catalogue import (
     GROUP_KINDS,
     LEAKS,
     MODES,
+    NOTHING,
     READINGS,
     REFUSALS,
     SCORES,
@@ -20,6 +21,7 @@ from ..catalogue import (
     STREAMS,
     GroupKind,
     defined,
+    number,
     reading,
 )
 from ..data.dataset import DataSet
@@ -30,7 +32,7 @@ from ..summary import Comparison, Group, GuardSummary, Summary
 from .mistakes import Mistakes, mistakes
 from .pictures import bin_name, onset_picture, score_pictures
 from .svg import Picture
-from .tables import NOTHING, Block, Cell, Line, Table, count, estimated, number, side_by_side
+from .tables import Block, Cell, Line, Table, count, estimated, side_by_side
 from .terms import TERMS, Terms
 from .token_maps import TokenMaps, token_maps
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from ...core.verdict import Severity
+from ..catalogue import number
 from ..readings import severity_of
 from ..results import Result
 from ..rows import Row
 from .passages import Passage, passages
-from .tables import Block, Cell, Line, Table, number
+from .tables import Block, Cell, Line, Table
 
 Direction = Literal["false positives", "false negatives"]
 

@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from ...core.policy import Mode
 from ...core.verdict import Severity
 from ...core.visible import visible
-from ..catalogue import MODES, defined, reading
+from ..catalogue import MODES, defined, number, reading
 from ..onset import BINS
 from ..summary import GuardSummary, Scored
 from .svg import LINE, QUIET, SERIES, Picture, picture
-from .tables import number
 
 # Nothing is told by colour alone: guards differ in their lines and hatches too, readings in their marks.
 _LINES: Final = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))

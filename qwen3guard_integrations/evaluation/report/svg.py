@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
@@ -13,6 +14,8 @@ from markupsafe import Markup
 from matplotlib import style
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from ...core.visible import visible
 
 # Colours that stand for those of the page, which knows whether it is light or dark.
 INK: Final = "#010001"
@@ -86,8 +89,11 @@ def picture(name: str, caption: str, description: str, draw: Callable[[Figure], 
         figure = Figure(figsize=(4.6, height), layout="constrained")
         draw(figure)
         written = StringIO()
-        FigureCanvasSVG(figure).print_svg(written, metadata=_UNDATED)  # type: ignore[no-untyped-call]
-    return Picture(caption, description, Markup(_inlined(written.getvalue(), name, description)))  # noqa: S704
+        with warnings.catch_warnings():  # letters that its font lacks are drawn in a font of the reader's
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            FigureCanvasSVG(figure).print_svg(written, metadata=_UNDATED)  # type: ignore[no-untyped-call]
+    svg = _inlined(written.getvalue(), name, visible(description))
+    return Picture(caption, description, Markup(svg))  # noqa: S704  # ElementTree has escaped it
 
 
 def _inlined(document: str, name: str, description: str) -> str:

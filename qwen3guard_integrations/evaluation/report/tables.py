@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from ..catalogue import Figure, Unit
+from ..catalogue import NOTHING, Figure, Unit, number
 from ..summary import Estimate, GuardSummary
-
-NOTHING: Final = "–"
-"""Stands where a figure has nothing to rest on, or was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +75,6 @@ class Table:
     def heat_map(self) -> bool:
         """Whether its cells are shaded."""
         return any(cell.heat is not None for line in self.lines for cell in line.cells)
-
-
-def number(value: float | None, unit: Unit = "share") -> str:
-    """A number as tables have it; a dash for none, and for what is no number."""
-    if value is None or not math.isfinite(value):
-        return NOTHING
-    if unit == "share":
-        return f"{value:.3f}"
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def count(value: int) -> Cell:

@@ -142,15 +142,15 @@ def _case(result: Result, stream: StreamResult) -> _Case | None:
 def stretches(stream: StreamResult, label: Label, turn: Turn | None) -> Iterator[Stretch]:
     """The stream around its flag and its unsafe sentence; by letters where there is no `turn` to take texts from."""
     tokens = list(_tokens(stream, label, turn))
-    for alike, run in groupby(zip(tokens, _shown(tokens), strict=True), key=_alike):
+    for (alike, shown), run in groupby(zip(tokens, _shown(tokens), strict=True), key=_alike):
         joined = "".join(token.text for token, _ in run)
-        yield replace(alike, text=joined) if alike else Stretch("", None, left_out=len(joined))
+        yield replace(alike, text=joined) if shown else replace(alike, left_out=len(joined))
 
 
-def _alike(pair: tuple[Stretch, bool]) -> Stretch | None:
-    """What tokens have in common that are shown as one stretch; None for those that are not shown."""
+def _alike(pair: tuple[Stretch, bool]) -> tuple[Stretch, bool]:
+    """What tokens have in common that become one stretch."""
     token, shown = pair
-    return replace(token, text="") if shown else None
+    return (replace(token, text="") if shown else Stretch("", None, token.sentence)), shown
 
 
 def _tokens(stream: StreamResult, label: Label, turn: Turn | None) -> Iterator[Stretch]:
@@ -159,14 +159,14 @@ def _tokens(stream: StreamResult, label: Label, turn: Turn | None) -> Iterator[S
     pieces = _pieces(stream.ends, Written(known).text) if known else list(stream.tokens)
     reasoning = len(known.reasoning) if known else 0
     first, last = label.unsafe_start, label.unsafe_end
-    place = 0
+    place, within = 0, False
     for position, (piece, letter) in enumerate(zip_longest(pieces, stream.tokens), start=stream.begins):
+        before, within = within, first is not None and last is not None and first <= position <= last
         if reasoning and place >= reasoning:
             reasoning = 0
-            yield Stretch("", None, heading="response")
+            yield Stretch("", None, before and within, heading="response")
         place += len(piece)
-        sentence = first is not None and last is not None and first <= position <= last
-        yield Stretch(piece, _SEVERITIES.get(letter), sentence, position == stream.flag)
+        yield Stretch(piece, _SEVERITIES.get(letter), within, position == stream.flag)
 
 
 def _pieces(ends: Sequence[int], text: str) -> list[str]:
