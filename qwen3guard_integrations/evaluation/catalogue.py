@@ -6,6 +6,7 @@ script says 0 for the recall of no unsafe rows, and a reader would take that for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
@@ -28,6 +29,21 @@ _HEADINGS: Final[dict[Mode, str]] = {
     "strict": "Strict: Controversial counts as unsafe",
     "loose": "Loose: Controversial counts as safe",
 }
+
+
+NOTHING: Final = "–"
+"""Stands where a figure has nothing to rest on, or was not measured."""
+
+
+def number(value: float | None, unit: Unit = "share") -> str:
+    """A number as tables have it; a dash for none, and for what is no number."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if unit == "share":
+        return f"{value:.3f}"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2f}"
 
 
 @dataclass(frozen=True, slots=True)
