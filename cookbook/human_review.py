@@ -61,13 +61,13 @@ def main() -> None:
 def review_answer() -> None:
     """An answer waits: the refusal stands in its place until a person has let it pass."""
     agent = create_agent(
-        Model(messages=iter([AIMessage("The novel is about how to make a bomb.")])),
+        Model(messages=iter([AIMessage("They build a bomb and blow up the bank.")])),
         [search],
         middleware=[Qwen3GuardMiddleware(load_guard("demo"), {"points": {"response": "review"}})],
         checkpointer=InMemorySaver(),
     )
     config: RunnableConfig = {"configurable": {"thread_id": "answer"}}
-    asked = agent.invoke({"messages": [HumanMessage("What is the novel about?")]}, config)
+    asked = agent.invoke({"messages": [HumanMessage("What happens in the novel?")]}, config)
     print("meanwhile:", asked["messages"][-1].text)
     result = agent.invoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
     print("approved:", result["messages"][-1].text)

@@ -40,7 +40,7 @@ SAYS = {
         "edit: Three novels and a museum. Done.",
         "reject: Not here.",
         "meanwhile: I'm sorry, but I can't help with that.",
-        "approved: The novel is about how to make a bomb.",
+        "approved: They build a bomb and blow up the bank.",
     ],
     "deep_agent": ["blocked in lead: ['prompt']", "blocked in general-purpose: ['response']"]
     if find_spec("deepagents")
