@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .conversation import Turn
 from .points import Point
 
 _OPEN: Final = "<think>"
@@ -61,6 +62,16 @@ class ThinkingSplitter:
         """What is still kept: no tag after all."""
         kept, self._kept = self._kept, ""
         return [(self._point, kept)] if kept else []
+
+
+def written(turn: Turn) -> list[tuple[Point | None, str]]:
+    """The pieces of a complete answer, in the order in which they are written; the point of a tag is None.
+
+    They are those that a gate finds: `turn.reasoning`, and what stands in tags at the beginning of `turn.content`.
+    """
+    splitter = ThinkingSplitter()
+    reasoning: list[tuple[Point | None, str]] = [(Point.REASONING, turn.reasoning)] if turn.reasoning else []
+    return [*reasoning, *splitter.push(turn.content), *splitter.flush()]
 
 
 def _may_begin(text: str) -> bool:

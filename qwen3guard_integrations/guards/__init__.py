@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .load import load_guard
     from .moderation import OpenAIModerationGuard
     from .openai import OpenAIGuard
-    from .protocol import Guard, StreamGuard, StreamSession
+    from .protocol import Guard, StreamGuard, StreamSession, TokenGuard
     from .stream import TransformersStreamGuard
     from .transformers import TransformersGuard
     from .windowed import WindowedStreamGuard, Windows
@@ -27,6 +27,7 @@ __all__ = [
     "OpenAIModerationGuard",
     "StreamGuard",
     "StreamSession",
+    "TokenGuard",
     "TransformersGuard",
     "TransformersStreamGuard",
     "WindowedStreamGuard",
@@ -45,6 +46,7 @@ __getattr__, __dir__ = lazy(
         "OpenAIModerationGuard": "moderation",
         "StreamGuard": "protocol",
         "StreamSession": "protocol",
+        "TokenGuard": "protocol",
         "TransformersGuard": "transformers",
         "TransformersStreamGuard": "stream",
         "WindowedStreamGuard": "windowed",

@@ -10,6 +10,7 @@ from ..core.conversation import Conversation, Turn
 from ..core.gate import Judgement, Piece
 from ..core.points import Point
 from ..core.policy import Policy
+from ..core.token_row import TokenRow
 from ..core.verdict import Verdict
 
 
@@ -67,6 +68,19 @@ class StreamGuard(Guard, Protocol):
 
         `policy` says what the verdicts are for (`second_look`); what they lead to is not the guard's to decide.
         """
+        ...
+
+
+@runtime_checkable
+class TokenGuard(StreamGuard, Protocol):
+    """A streaming guard that can also judge complete answers token by token, many at once."""
+
+    def token_row(self, conversation: Conversation, ids: Sequence[int] | None = None, /) -> TokenRow:
+        """A conversation with a complete answer in the guard's tokens: `ids`, or rendered by the guard."""
+        ...
+
+    def judge_tokens(self, rows: Sequence[TokenRow], /) -> list[list[Verdict]]:
+        """A verdict on each token of each row from where its answer begins."""
         ...
 
 

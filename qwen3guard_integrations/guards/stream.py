@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,13 @@ from ..core.gate import Piece
 from ..core.pieces import pieces
 from ..core.points import Point
 from ..core.policy import Policy
+from ..core.token_row import TokenRow
 from ..core.verdict import Verdict
 from .checkpoint import load_stream_checkpoint, torch
 from .protocol import CheckOne
 from .stream_batch import Feed, Row, Score, StreamBatch
 from .stream_model import debounced
+from .stream_rows import given, rendered
 from .stream_session import TokenSession
 from .stream_tokens import AnswerTokens, ChatTokens
 from .worker import BatchingWorker
@@ -78,6 +80,8 @@ class TransformersStreamGuard(CheckOne):
         self.model = model
         self._chat = ChatTokens(tokenizer)
         self._context = context
+        self._batch_size = batch_size
+        self._vocabulary = loaded.config.vocab_size
         self._timeout = timeout
         judge = _Judge(StreamBatch(loaded, context=context, batch_size=batch_size), self._chat, context, threads)
         self._worker = BatchingWorker[Feed | Conversation, Any](judge, most=4 * batch_size, name=f"qwen3guard {model}")
@@ -93,13 +97,7 @@ class TransformersStreamGuard(CheckOne):
 
     def check_many(self, conversations: Sequence[Conversation], /) -> list[Verdict]:
         """Judge the last turn of each conversation; see the class for how, and for what is raised."""
-        future = self._worker.submit(conversations)
-        try:
-            return future.result(self._timeout)
-        except TimeoutError:
-            raise self._too_slow() from None
-        finally:
-            future.cancel()
+        return self._replies(conversations)
 
     async def acheck_many(self, conversations: Sequence[Conversation], /) -> list[Verdict]:
         """Judge the last turn of each conversation without blocking the event loop."""
@@ -109,6 +107,15 @@ class TransformersStreamGuard(CheckOne):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             raise self._too_slow() from None
+
+    def _replies(self, asks: Sequence[Feed | Conversation]) -> list[Any]:
+        future = self._worker.submit(asks)
+        try:
+            return future.result(self._timeout)
+        except TimeoutError:
+            raise self._too_slow() from None
+        finally:
+            future.cancel()
 
     def _too_slow(self) -> GuardTimeoutError:
         return GuardTimeoutError(
@@ -121,6 +128,58 @@ class TransformersStreamGuard(CheckOne):
         session = TokenSession(self._chat, Row(prompt), self._submit, self._timeout, self._sessions.discard)
         self._sessions.add(session)
         return session
+
+    def token_row(self, conversation: Conversation, ids: Sequence[int] | None = None, /) -> TokenRow:
+        """A conversation with a complete answer in tokens, for `judge_tokens`.
+
+        Args:
+            conversation: Its last turn is an assistant's.
+            ids: Its tokens in Qwen3's chat template, where they are known already; None has it rendered.
+
+        Raises:
+            GuardConfigurationError: The ids are not those of the conversation, or not of this model's vocabulary.
+        """
+        if ids is None:
+            return rendered(self._chat, conversation)
+        if not all(0 <= token < self._vocabulary for token in ids):
+            raise GuardConfigurationError(
+                f"input_ids are not of the vocabulary of {self.model}, which has {self._vocabulary} tokens",
+                hint="use a Qwen3Guard-Stream model, or leave input_ids out of the row, and the text is tokenised",
+            )
+        return given(self._chat, conversation, ids)
+
+    def judge_tokens(self, rows: Sequence[TokenRow], /) -> list[list[Verdict]]:
+        """A verdict on each token of each row from where its answer begins, control tokens among them.
+
+        What is before is context. Rows go through the model together, of which memory holds no more at once than
+        `batch_size`, nor more tokens than four full contexts. A row that is longer than the context is read as a
+        stream of that length is (see the class), any other exactly as in one pass over all of it.
+        """
+        verdicts: dict[int, list[Verdict]] = {}
+        for places in self._groups([len(row.ids) for row in rows]):
+            feeds = [self._feed(rows[place]) for place in places]
+            verdicts.update(zip(places, self._replies(feeds), strict=True))
+        return [verdicts[place] for place in range(len(rows))]
+
+    def _feed(self, row: TokenRow) -> Feed:
+        prompt, answer = list(row.ids[: row.begins]), list(row.ids[row.begins :])
+        if len(row.ids) > self._context:
+            prompt = prompt[-self._context // 2 :]
+        return Feed(Row(prompt), answer, 0, [True] * len(answer))
+
+    def _groups(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Places of rows of similar length, as many as go together."""
+        group: list[int] = []
+        held = 0
+        for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+            cached = min(lengths[place], self._context)
+            if group and (len(group) == self._batch_size or held + cached > 4 * self._context):
+                yield group
+                group, held = [], 0
+            group.append(place)
+            held += cached
+        if group:
+            yield group
 
     def _submit(self, feed: Feed) -> Future[list[Verdict]]:
         verdicts: Future[list[Verdict]] = Future()

@@ -7,6 +7,7 @@ further text can move is tokenised again, and what changed is told, so that the 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,20 @@ from tokenizers import Tokenizer
 from ..core.conversation import Turn
 from ..core.gate import Piece
 from ..core.points import Point
+from ..core.token_row import ChatMarks, Mark
 
 # A run without a boundary (Chinese without punctuation, base64) is tokenised again with every delta: beyond so many
 # characters, a boundary is set in it, so that the work stays in proportion to the text.
 _LONGEST_RUN: Final = 512
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+# The letters by which byte-level tokenizers write bytes (`bytes_to_unicode` in openai/gpt-2, src/encoder.py).
+_SHOWN: Final = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+_OTHERS: Final = (byte for byte in range(0x100) if byte not in _SHOWN)
+_BYTES: Final = {chr(byte): bytes([byte]) for byte in _SHOWN} | {
+    chr(0x100 + number): bytes([byte]) for number, byte in enumerate(_OTHERS)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class TextTokens:
         """Take more text. Returns the place of the first token that is new or changed."""
         if not text:
             return len(self.tokens)
-        self._tail += text
+        self._tail += _encodable(text)
         encoding = self._backend.encode(self._tail, add_special_tokens=False)
         found = _with_ends(encoding, self._tail, self._tail_begin - self._before)
         begin = same = self._fixed
@@ -88,6 +99,11 @@ class TextTokens:
             cut = offsets[count][0]
             self._tail, self._tail_begin = self._tail[cut:], self._tail_begin + cut
             self._fixed += count
+
+
+def _encodable(text: str) -> str:
+    """`text`, as long as before, with a mark in place of each half of a surrogate pair: no tokenizer takes those."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _with_ends(encoding: Any, text: str, begin: int) -> list[Token]:
@@ -141,9 +157,23 @@ class ChatTokens:
         token = self._tokenizer.get_added_vocab().get(name)
         return self.plain(name) if token is None else [token]
 
+    @property
+    def marks(self) -> ChatMarks:
+        """By which an answer is found in tokens."""
+        header = (*self.start, *self.plain("assistant"))
+        return ChatMarks(header, tuple(self.think), tuple(self.think_end), tuple(self.plain("\n\n")))
+
+    def bytes_of(self, ids: Iterable[int]) -> list[bytes]:
+        """What each token stands for, in UTF-8; a character may be spread over several tokens."""
+        names, added = self._tokenizer.convert_ids_to_tokens(list(ids)), self._tokenizer.get_added_vocab()
+        return [
+            (name or "").encode() if name in added else b"".join(_BYTES.get(letter, b"") for letter in name or "")
+            for name in names
+        ]
+
     def plain(self, text: str) -> list[int]:
         """The tokens of a text."""
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._backend.encode(_encodable(text), add_special_tokens=False).ids
         return ids
 
     def text(self, prefix: str = "") -> TextTokens:
@@ -179,9 +209,6 @@ class _Segment:
             (self.point, self.begin + min(token.end, len(self.text))) if token.end > 0 else None
             for token in self.tokens.tokens[place:]
         ]
-
-
-Mark = tuple[Point, int] | None
 
 
 class AnswerTokens:
