@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from .latency import latency_of
     from .metrics import Binary, best_of, measured
     from .onset import Onset, OnsetFigures, flagged, measured_onsets
+    from .replay import Pace
     from .results import Result, StreamResult
     from .rows import Label, Row
     from .runner import Progress, evaluate
     from .store import Run, RunError, load_run, read_results
+    from .streams import judge_stream, judge_streams
     from .summary import Latency, Summary
     from .tuning.aim import Aim, AimNotMetError
     from .tuning.tune import tune
@@ -32,6 +34,7 @@ __all__ = [
     "Latency",
     "Onset",
     "OnsetFigures",
+    "Pace",
     "Progress",
     "Result",
     "Row",
@@ -43,6 +46,8 @@ __all__ = [
     "best_of",
     "evaluate",
     "flagged",
+    "judge_stream",
+    "judge_streams",
     "latency_of",
     "load_rows",
     "load_run",
@@ -61,11 +66,13 @@ __getattr__, __dir__ = lazy(
         "latency_of": "latency",
         **dict.fromkeys(("Binary", "best_of", "measured"), "metrics"),
         **dict.fromkeys(("Onset", "OnsetFigures", "flagged", "measured_onsets"), "onset"),
+        "Pace": "replay",
         **dict.fromkeys(("Result", "StreamResult"), "results"),
         **dict.fromkeys(("Label", "Row"), "rows"),
         **dict.fromkeys(("Progress", "evaluate"), "runner"),
         **dict.fromkeys(("Run", "RunError", "load_run", "read_results"), "store"),
         "summarise": "figures",
+        **dict.fromkeys(("judge_stream", "judge_streams"), "streams"),
         **dict.fromkeys(("Latency", "Summary"), "summary"),
         **dict.fromkeys(("Aim", "AimNotMetError"), "tuning.aim"),
         "tune": "tuning.tune",
