@@ -22,7 +22,8 @@ def report(tuned: Tuned) -> RenderableType:
     """Everything that people weigh."""
     return Group(
         Text(visible(f"aim: {tuned.aim}")),
-        Text(f"policy: {tuned.policy.mode}, {tuned.rule}{_in_folds(tuned)}"),
+        Text(f"policy: {tuned.policy.mode}, {tuned.rule}"),
+        Text(_in_folds(tuned)),
         *(Text(line) for line in _let_through(tuned)),
         Text(),
         _promises(tuned),
@@ -49,8 +50,8 @@ def _in_folds(tuned: Tuned) -> str:
     """How much the threshold depends on the rows; that of the other mode is another number."""
     thresholds = [fold.threshold for fold in tuned.folds if fold.mode == tuned.policy.mode]
     if len(thresholds) < len(tuned.folds):
-        return f" ({tuned.policy.mode} in {len(thresholds)} of {len(tuned.folds)} folds)"
-    return f" (in the folds: {min(thresholds)!r} to {max(thresholds)!r})"
+        return f"in the folds: {tuned.policy.mode} in {len(thresholds)} of {len(tuned.folds)}"
+    return f"in the folds: {min(thresholds)!r} to {max(thresholds)!r}"
 
 
 def _let_through(tuned: Tuned) -> Iterator[str]:

@@ -111,7 +111,7 @@ def test_the_file_tells_what_is_promised_and_keeps_the_other_settings(tmp_path: 
     comments = [line for line in text.splitlines() if line.startswith("#")]
     assert comments[:4] == [
         "# Written by qwen3guard tune.",
-        "# Aim: recall>=0.9, fewest blocks",
+        "# Aim: recall>=0.9; fewest blocks",
         "# Guard: demo (scores of another guard mean something else)",
         "# Data: wild, 200 rows, 100 of them unsafe",
     ]

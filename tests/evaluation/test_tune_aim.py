@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from qwen3guard_integrations import GuardConfigurationError
@@ -17,6 +19,7 @@ MEANINGS = [
     ("precision>=1", [("precision", None, 1.0)], []),
     ("false_positive_rate<=0.05", [(FALSE_ALARMS, None, 0.05)], []),
     ("false positive rate at most 0", [(FALSE_ALARMS, None, 0.0)], []),
+    ("recall>=0.5; fewest blocks", [("recall", None, 0.5)], [(FALSE_ALARMS, None)]),
     ("fewest blocks", [], [(FALSE_ALARMS, None)]),
     ("fewest blocks@xstest", [], [(FALSE_ALARMS, "xstest")]),
     ("lowest false_positive_rate@xstest", [], [(FALSE_ALARMS, "xstest")]),
@@ -43,7 +46,7 @@ def test_what_it_means(
     assert [(of.measure.figure, of.measure.data, of.bound) for of in aim.constraints] == constraints
     assert [(of.figure, of.data) for of in aim.objectives] == objectives
     assert Aim.of(str(aim)) == aim
-    assert Aim.of(text.split(",")) == Aim.of(aim) == aim
+    assert Aim.of(re.split("[,;]", text)) == Aim.of(aim) == aim
 
 
 WRONG = [

@@ -1,6 +1,7 @@
 """What a policy is tuned for: what must hold, and what is then made as good as it can be.
 
-The grammar, one part at a time; parts are joined with commas, or given one by one::
+The grammar, one part at a time; parts are joined with commas or semicolons, or
+given one by one::
 
     part       = constraint | objective
     constraint = figure [at] (">=" | "<=" | "at least" | "at most") number      recall>=0.95
@@ -101,7 +102,7 @@ class Aim(Value):
         if isinstance(value, Aim):
             return value
         texts = [value] if isinstance(value, str) else list(value)
-        parts = [_part(part.strip()) for text in texts for part in text.split(",") if part.strip()]
+        parts = [_part(part.strip()) for text in texts for part in re.split("[,;]", text) if part.strip()]
         if not parts:
             raise GuardConfigurationError("the aim is empty", hint=_HINT)
         return cls._once(
@@ -118,7 +119,7 @@ class Aim(Value):
         return cls(constraints=tuple(constraints), objectives=tuple(dict.fromkeys(objectives)))
 
     def __str__(self) -> str:
-        return ", ".join([*map(str, self.constraints), *(measure.as_objective for measure in self.objectives)])
+        return "; ".join([*map(str, self.constraints), *(measure.as_objective for measure in self.objectives)])
 
     @property
     def measures(self) -> tuple[Measure, ...]:
