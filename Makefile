@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv by itself; only Python (3.11 or newer) and make have to be there.
 PYTHON ?= python3
 VENV := .venv
+NEWER := .venv-newer
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -11,7 +12,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench docs demo-guard clean
+.PHONY: help demo test test-newer lint format bench docs demo-guard clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +37,16 @@ demo: $(VENV)/.run ## a guarded LangChain chain, in the terminal, with nothing d
 test: $(VENV)/.dev ## the tests
 	$(BIN)/python -m pytest $(ARGS)
 
+$(NEWER)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(NEWER)
+	$(NEWER)/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(NEWER)/bin/pip install --quiet --disable-pip-version-check --editable ".[langchain,llama-index,transformers,eval]" \
+		--group dev "langchain>=1.5" "langchain-core>=1.8" "$$(grep '^torch==' constraints.txt)"
+	touch $@
+
+test-newer: $(NEWER)/.dev ## the LangChain tests with LangChain 1.5 and langchain-core 1.8 or newer
+	$(NEWER)/bin/python -m pytest tests/langchain docs/agents.md docs/langchain.md docs/streaming.md $(ARGS)
+
 lint: $(VENV)/.dev ## style and strict types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,4 +68,4 @@ demo-guard: $(VENV)/.dev ## train the demo guards anew and write their model car
 	$(BIN)/python -m tools.demo_guard
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) site dist build .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(NEWER) site dist build .mypy_cache .ruff_cache
