@@ -123,6 +123,9 @@ class Judging:
             raise SummaryError("a tolerance cannot be negative")
 
 
+USUAL: Final = Judging()
+
+
 def diff(
     before: Summary,
     after: Summary,
