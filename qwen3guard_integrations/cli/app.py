@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .check import check
 from .demo import demo
+from .eval import app as evaluation
 from .stream import stream
 from .tune import tune
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for command in (check, stream, demo):
     app.command(context_settings={"allow_extra_args": True})(command)  # `terminal.one_argument` refuses them
+app.add_typer(evaluation, name="eval")
 app.command()(tune)
 
 
@@ -37,4 +39,4 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Qwen3Guard on the command line: judge texts, watch one being streamed, tune a policy, see a guarded chain."""
+    """Qwen3Guard on the command line: judge texts, watch streams, evaluate guards, tune a policy, see a demo."""

@@ -11,7 +11,9 @@ import typer
 from .eval_diff import eval_diff
 from .terminal import CommandError, user_errors
 
-app: Final = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown", subcommand_metavar="[diff ...]")
+app: Final = typer.Typer(
+    invoke_without_command=True, rich_markup_mode="markdown", subcommand_metavar="[diff BEFORE AFTER]"
+)
 app.command("diff")(eval_diff)
 
 
@@ -92,7 +94,7 @@ def evaluation(
     ] = None,
     price: Annotated[
         float | None,
-        typer.Option("--price-per-call", min=0, help="What one text costs, in any unit.", rich_help_panel=_GUARDS),
+        typer.Option(min=0, help="What judging one row costs, in any unit.", rich_help_panel=_GUARDS),
     ] = None,
     out: Annotated[
         Path | None,

@@ -26,7 +26,7 @@ class Candidate:
     Attributes:
         name: What the report calls it.
         guard: What `load_guard` is told; and so on with the next three.
-        price: What one text costs; None where that is not known.
+        price: What judging one row costs; None where that is not known.
     """
 
     name: str

@@ -143,7 +143,7 @@ def test_streams(evaluate: Evaluate, run: Run, loads: Loads, tmp_path: Path) -> 
 def test_guards_on_the_same_rows(evaluate: Evaluate, loads: Loads, tmp_path: Path) -> None:
     result = evaluate(
         *("--guard", "demo", "--guard", "openai:x/y", "--base-url", "http://localhost:1/v1", "--api-key", KEY),
-        *("--option", "timeout=3", "--price-per-call", "0.5", "--json"),
+        *("--option", "timeout=3", "--price", "0.5", "--json"),
     )
     assert loads.calls == [
         {"guard": "demo", "base_url": None, "api_key": None, "timeout": 3},
@@ -192,6 +192,18 @@ def test_guards_of_a_file(evaluate: Evaluate, loads: Loads, tmp_path: Path, monk
 def test_the_guard_of_the_environment(evaluate: Evaluate, loads: Loads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QWEN3GUARD_GUARD", "openai:mine")
     assert json.loads(evaluate("--json").stdout)["guards"][0]["guard"] == "openai:mine"
+
+
+def test_two_runs_are_compared(evaluate: Evaluate, run: Run, loads: Loads, tmp_path: Path) -> None:
+    first, second = str(tmp_path / "run"), str(tmp_path / "later")
+    assert evaluate("--guard", "demo", "--report").exit_code == 0
+    loads.guard = FakeGuard()  # lets everything pass
+    assert evaluate("--guard", "demo", "--report", "--out", second).exit_code == 0
+    assert [run("eval", "diff", before, after).exit_code for before, after in ((first, first), (first, second))] == [
+        0,
+        1,
+    ]
+    assert "recall.strict" in run("eval", "diff", first, second).stdout
 
 
 # --- what goes wrong ---
