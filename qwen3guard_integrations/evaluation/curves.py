@@ -71,7 +71,6 @@ def _thinned(x: Numbers, y: Numbers, thresholds: Numbers, area: Estimate) -> Cur
     if len(x) > POINTS:
         walked = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
         kept = np.unique(np.searchsorted(walked, np.linspace(0.0, walked[-1], POINTS)))
-        kept[-1] = len(x) - 1
     return Curve(
         x=tuple(x[kept].tolist()),
         y=tuple(y[kept].tolist()),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 from ..core.policy import Mode
 from ..core.verdict import Category, Severity
-from .intervals import Bootstrap
 from .metrics import Binary, measured
 from .results import Result
 from .rows import Label
 from .summary import BinaryFigures, Estimate, Group, Readings
+
+if TYPE_CHECKING:  # needs numpy; what guards said and labels say is read without it
+    from .intervals import Bootstrap
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
