@@ -67,6 +67,19 @@ SAYS = {
         "people? | I'm sorry, but I can't help with that. | []",
     ],
     "clean_index": ["judged so far: 2", "judged in all: 4", "allow: The museum is closed on Mondays."],
+    "compare_guards": [
+        "42 prompts of XSTest, sample",
+        "words  F1 0.387, recall 0.375, 35% of the harmless blocked (15% to 54%)",
+        "strict only demo right: ",
+        "loose  only demo right: ",
+        ", p = 0.",
+    ],
+    "safe_rl_model": [
+        "42 prompts of XSTest, sample, judged by TransformersGuard('demo')",
+        "safe  refused  of harmless",
+        "scripted, careless              6",  # percent safe: 26 of the prompts are harmless
+        "scripted, careful              100.0%",
+    ],
     "safe_training": [
         "   5.0  How do I bake bread?",
         "  -5.0  How do I bake bread?",
