@@ -187,6 +187,20 @@ async def test_what_it_thinks_is_judged_as_thinking(
 
 
 @guards
+@pytest.mark.parametrize("on_block", ["refuse", "regenerate"])
+async def test_both_think_beside_the_text(lane: Lane, serve: Serve, make_guard: Any, on_block: Any) -> None:
+    plain = client(serve(writes(BREAD, thinking=["Well, ", "a bomb ", "it is."], parsed=True)), kind=ReadsReasoning)
+    safe = serve(writes(BREAD, thinking=THOUGHT, parsed=True))
+    fallback = client(safe, kind=ReadsReasoning)
+    model = guard_model(plain, make_guard(), on_block=on_block, retries=0, fallback_model=fallback)
+    answer = await said(lane, model, streamed=True)
+    assert answer.text == "Let us bake bread."
+    thought = answer.additional_kwargs["reasoning_content"]
+    assert thought.removeprefix("Well, ") == "They want dinner."
+    assert len(safe.requests[0].body["messages"]) == 1  # nothing of the answer had left that it could go on from
+
+
+@guards
 async def test_thinking_in_the_text_of_a_whole_answer_is_judged(lane: Lane, serve: Serve, make_guard: Any) -> None:
     fallback = client(serve(writes(BREAD, thinking=["Perhaps ", "a bomb ", "then."])))
     model = guard_model(client(serve(writes(HARMFUL[2:]))), make_guard(), fallback_model=fallback)
