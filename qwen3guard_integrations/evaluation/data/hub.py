@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,43 +26,44 @@ _FAILURES: Final = (OSError, ValueError, RuntimeError, datasets.exceptions.Datas
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
 
-def read_hub(hub: str, config: str | None, split: str | None, reading: str) -> Iterator[Record]:
+def read_hub(hub: str, config: str | None, split: str | None, setting: str) -> Iterator[Record]:
     """The records of a data set on the hub, from the cache of `datasets` where it is there.
 
     Raises:
         DataError: It cannot be had, or has no such split or configuration.
     """
-    try:
+    with _told(f"cannot load {hub} from the hub", _advice(hub)):
         found = datasets.load_dataset(hub, config, split=split)
-    except _FAILURES as error:
-        raise DataError(f"cannot load {hub} from the hub: {type(error).__name__} ({_advice(hub)})") from error
-    return _records(_one_split(found, hub), f"{hub}", reading)
+    return _records(_one_split(found, hub), hub, setting)
 
 
-def read_parquet(path: Path, reading: str) -> Iterator[Record]:
+def read_parquet(path: Path, setting: str) -> Iterator[Record]:
     """The records of a Parquet file."""
-    try:
+    with _told(f"cannot read {path}", "is it a Parquet file?"):
         found = datasets.load_dataset("parquet", data_files=[str(path)], split="train", streaming=True)
-        yield from _records(found, path.name, reading)
-    except _FAILURES as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"cannot read {path}: {type(error).__name__}") from error
+        yield from _records(found, path.name, setting)
 
 
-def read_folder(path: Path, config: str | None, split: str | None, reading: str) -> Iterator[Record]:
+def read_folder(path: Path, config: str | None, split: str | None, setting: str) -> Iterator[Record]:
     """The records of a folder as `datasets` understands it, such as a clone of a data set's repository.
 
     Raises:
         DataError: There is nothing to read, or no such split or configuration.
     """
-    try:
+    with _told(f"cannot read {path}", f"is there a split {split!r}?"):
         found = datasets.load_dataset(str(path), config, split=split, streaming=True)
-        yield from _records(_one_split(found, str(path)), path.name, reading)
+        yield from _records(_one_split(found, str(path)), path.name, setting)
+
+
+@contextmanager
+def _told(problem: str, advice: str) -> Iterator[None]:
+    """What `datasets` raises, without its words: they can quote what was read."""
+    try:
+        yield
+    except DataError:
+        raise
     except _FAILURES as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"cannot read {path}: {type(error).__name__} (is there a split {split!r}?)") from error
+        raise DataError(f"{problem}: {type(error).__name__} ({advice})") from error
 
 
 def _one_split(found: Any, name: str) -> Iterable[Mapping[str, Any]]:
@@ -74,9 +76,9 @@ def _one_split(found: Any, name: str) -> Iterable[Mapping[str, Any]]:
     return only  # type: ignore[no-any-return]
 
 
-def _records(rows: Iterable[Mapping[str, Any]], name: str, reading: str) -> Iterator[Record]:
+def _records(rows: Iterable[Mapping[str, Any]], name: str, setting: str) -> Iterator[Record]:
     for number, row in enumerate(rows, start=1):
-        yield Record(f"row {number} of {name}", number, row, reading)
+        yield Record(f"row {number} of {name}", number, row, setting)
 
 
 def _advice(hub: str) -> str:
