@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from operator import is_
 from typing import Any, Final
 
 from langchain.agents.middleware import ModelRequest, ModelResponse
@@ -55,7 +56,7 @@ class _GuardedModel:
 
 
 def _is_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    return before.keys() == now.keys() and all(before[name] is now[name] for name in before)
+    return before.keys() == now.keys() and all(map(is_, before.values(), now.values()))
 
 
 class GuardedRequest(ModelRequest[Any]):

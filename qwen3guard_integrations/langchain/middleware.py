@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any, Final, Literal
 
-from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse, hook_config
+from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse, hook_config
 from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -91,7 +91,6 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         screener: The guard and the policy at work; `screener.report.counts` has what was decided so far.
     """
 
-    state_schema = GuardState
     trace_policy = TracePolicy(process_inputs=omit_payload, process_outputs=omit_payload)
 
     def __new__(
@@ -152,6 +151,9 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self.exit_behavior = exit_behavior
         self._prompt = prompt
         self.record_verdicts = record_verdicts
+        # Every entry of a state costs time in every step: without a need for them there are none of ours.
+        reviews = any(map(policy.reviews, Point))
+        self.state_schema = GuardState if reviews or record_verdicts or exit_behavior == "error" else AgentState
         self._name = name or "Qwen3GuardMiddleware"
         self._known = self.screener.known
         self._holds = isinstance(self, _Reviewing)
