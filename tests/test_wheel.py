@@ -32,6 +32,8 @@ def test_it_has_the_package_and_leaves_the_name_space_to_llama_index(wheel: Path
         "llama_index/postprocessor/qwen3guard/__init__.py"
     }
     assert {name.split("/")[0] for name in names} == {"llama_index", "qwen3guard_integrations"}
+    report = wheel / "qwen3guard_integrations" / "evaluation" / "report" / "templates"
+    assert {path.name for path in report.iterdir()} == {"page.css", "page.html.jinja"}
 
 
 def test_it_has_the_samples_of_the_evaluation(wheel: Path) -> None:

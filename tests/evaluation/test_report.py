@@ -109,10 +109,10 @@ def test_streams_speed_and_comparisons_are_there(made: Made, page: Element) -> N
         for figure in STREAMS:
             estimate = figure.of(guard)
             assert estimate is not None
-            assert shown["Streams"]["Streams", figure.label, guard.guard].startswith(number(estimate.value))
+            assert shown["Streams"]["", figure.label, guard.guard].startswith(number(estimate.value))
         for name, leak in guard.stream.leaked.items():
             leaked = shown["Characters of unsafe responses that had left before the block"]
-            assert leaked[guard.guard, name, "Most"] == f"{leak.most:,}"
+            assert leaked[f"hold “{name}”", guard.guard, "Most"] == f"{leak.most:,}"
         for figure in SPEED:
             estimate = figure.of(guard)
             assert estimate is not None
@@ -484,8 +484,22 @@ def test_a_token_map_has_the_text_its_severities_and_its_marks() -> None:
 
 def test_a_token_map_says_where_the_response_begins() -> None:
     turn = Turn(role="assistant", content="Answer.", reasoning="Think. ")
-    found = list(stretches(stream("SSU", None, (5, 7, 14)), Label(severity=SAFE), turn))
-    assert [one.heading or one.text for one in found] == ["Think. ", "response", "Answer."]
+    for ends in [(5, 7, 14), (5, 9, 14)]:  # a token ends there, or not
+        found = list(stretches(stream("SSS", None, ends), Label(severity=SAFE), turn))
+        assert [one.heading or one.text for one in found] == ["Think. ", "response", "Answer."]
+
+
+def test_a_sentence_goes_on_over_the_beginning_of_the_response() -> None:
+    turn = Turn(role="assistant", content="Answer.", reasoning="Think. ")
+    label = Label(severity=UNSAFE, unsafe_start=11, unsafe_end=11)
+    found = list(stretches(stream("SUS", 11, (5, 9, 14)), label, turn))
+    assert [(one.text, one.sentence, one.flag) for one in found] == [
+        ("Think", False, False),
+        (". ", True, False),
+        ("", True, False),
+        ("An", True, True),
+        ("swer.", False, False),
+    ]
 
 
 @pytest.mark.parametrize("ends", [(), (1, 2)])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import Final
 
 from ... import __version__
 from ...core.verdict import Severity
 from ..catalogue import (
     GROUP_KINDS,
-    LEAKS,
     MODES,
     NOTHING,
     READINGS,
@@ -28,7 +28,7 @@ from ..data.dataset import DataSet
 from ..onset import BINS
 from ..results import Result
 from ..rows import Row
-from ..summary import Comparison, Group, GuardSummary, Summary
+from ..summary import Comparison, Group, GuardSummary, Leak, Summary
 from .mistakes import Mistakes, mistakes
 from .pictures import bin_name, onset_picture, score_pictures
 from .svg import Picture
@@ -89,7 +89,7 @@ def _facts(summary: Summary, data: DataSet) -> Iterator[tuple[str, str]]:
     yield "Data set", summary.data
     yield "Rows", f"{summary.rows:,} ({', '.join(f'{labels[severity]:,} {severity}' for severity in Severity)})"
     if data.skipped:
-        yield "Left out", ", ".join(f"{rows:,} {reason}" for reason, rows in sorted(data.skipped.items()))
+        yield "Left out", ", ".join(f"{rows:,} × {reason}" for reason, rows in sorted(data.skipped.items()))
     yield "Digest", summary.digest
     yield "Guards", ", ".join(guard.guard for guard in summary.guards)
     yield "Made with", f"qwen3guard-integrations {__version__}"
@@ -139,8 +139,9 @@ _REFUSALS: Final = (
     "prompts are harmless too."
 )
 _STREAMS: Final = (
-    "A stream is flagged at the second of two tokens in a row with the same verdict, as in the official script. "
-    "What had left before the block depends on the policy's hold."
+    "A stream is flagged at the second of two tokens in a row with the same verdict, as in the official script; "
+    "a guard that judges window by window flags at the end of a window, and where its tokens end is reckoned. What had "
+    "left before the block depends on the policy's hold."
 )
 _COMPARISONS: Final = (
     "Rows on which just one of two guards is right, and the probability (McNemar's exact test) of a split at least as "
@@ -241,7 +242,7 @@ def _group(name: str, group: Group) -> Line:
 def _streams(summary: Summary, results: Results, rows: Mapping[str, Row]) -> Iterator[Part]:
     guards = [guard for guard in summary.guards if guard.stream]
     picture = onset_picture(summary.guards)
-    yield from _parts(side_by_side("Streams", guards, (*STREAMS, *LEAKS)))
+    yield from _parts(side_by_side("Streams", guards, STREAMS))
     if picture:
         yield picture
     yield from _parts(_onsets(guards), _leaks(guards))
@@ -259,24 +260,25 @@ def _onsets(guards: Sequence[GuardSummary]) -> Table | None:
 
 
 def _leaks(guards: Sequence[GuardSummary]) -> Table | None:
-    blocks = []
+    """A block of guards for each hold or, with one guard, a line for each."""
+    by_hold: dict[str, list[tuple[str, Leak]]] = {}
     for guard in guards:
-        leaked = guard.stream.leaked if guard.stream else {}
-        lines = tuple(
-            Line(
-                hold,
-                (
-                    count(leak.rows),
-                    *(Cell(number(value, "characters")) for value in (leak.mean, leak.median, leak.p95, leak.most)),
-                ),
-            )
-            for hold, leak in leaked.items()
-        )
-        if lines:
-            blocks.append(Block(guard.guard, lines))
+        for hold, leak in (guard.stream.leaked if guard.stream else {}).items():
+            by_hold.setdefault(hold, []).append((guard.guard, leak))
     columns = ("Unsafe responses", "Mean", "Median", "95th percentile", "Most")
-    caption = "Characters of unsafe responses that had left before the block"
-    return Table(caption, "Hold", columns, tuple(blocks)) if blocks else None
+    if len(guards) == 1:
+        lines = [_leak(hold, leak) for hold, told in by_hold.items() for _, leak in told]
+        return _table(_LEAKED, "Hold", columns, lines)
+    blocks = [Block(f"hold “{hold}”", tuple(starmap(_leak, told))) for hold, told in by_hold.items()]
+    return Table(_LEAKED, "Guard", columns, tuple(blocks)) if blocks else None
+
+
+_LEAKED: Final = "Characters of unsafe responses that had left before the block"
+
+
+def _leak(name: str, leak: Leak) -> Line:
+    characters = (leak.mean, leak.median, leak.p95, leak.most)
+    return Line(name, (count(leak.rows), *(Cell(number(value, "characters")) for value in characters)))
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> Table | None:

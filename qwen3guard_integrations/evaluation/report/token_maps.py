@@ -63,6 +63,11 @@ class TokenMap:
     context: tuple[Passage, ...]
     stretches: tuple[Stretch, ...]
 
+    @property
+    def annotated(self) -> bool:
+        """Whether people marked a sentence in it."""
+        return any(one.sentence for one in self.stretches)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenMaps:
@@ -154,19 +159,34 @@ def _alike(pair: tuple[Stretch, bool]) -> tuple[Stretch, bool]:
 
 
 def _tokens(stream: StreamResult, label: Label, turn: Turn | None) -> Iterator[Stretch]:
-    """Each token by itself, what follows the last one, and a heading where the response begins after reasoning."""
-    known = turn if len(stream.ends) == len(stream.tokens) else None  # else nobody knows what the tokens spell
+    """Each token by itself, and what follows the last one; letters where nobody knows what the tokens spell."""
+    known = turn if len(stream.ends) == len(stream.tokens) else None
     pieces = _pieces(stream.ends, Written(known).text) if known else list(stream.tokens)
-    reasoning = len(known.reasoning) if known else 0
     first, last = label.unsafe_start, label.unsafe_end
+    tokens = (
+        Stretch(
+            text=piece,
+            severity=_SEVERITIES.get(letter),
+            sentence=first is not None and last is not None and first <= position <= last,
+            flag=position == stream.flag,
+        )
+        for position, (piece, letter) in enumerate(zip_longest(pieces, stream.tokens), start=stream.begins)
+    )
+    return _headed(tokens, len(known.reasoning)) if known and known.reasoning else tokens
+
+
+def _headed(tokens: Iterable[Stretch], begin: int) -> Iterator[Stretch]:
+    """The tokens with a heading where the response begins, also within one of them: windows do not end there."""
     place, within = 0, False
-    for position, (piece, letter) in enumerate(zip_longest(pieces, stream.tokens), start=stream.begins):
-        before, within = within, first is not None and last is not None and first <= position <= last
-        if reasoning and place >= reasoning:
-            reasoning = 0
-            yield Stretch("", None, before and within, heading="response")
-        place += len(piece)
-        yield Stretch(piece, _SEVERITIES.get(letter), within, position == stream.flag)
+    for token in tokens:
+        cut = begin - place
+        place += len(token.text)
+        if 0 <= cut < len(token.text):
+            yield replace(token, text=token.text[:cut], flag=False)
+            yield Stretch("", None, token.sentence and (within or cut > 0), heading="response")
+            token = replace(token, text=token.text[cut:])
+        within = token.sentence
+        yield token
 
 
 def _pieces(ends: Sequence[int], text: str) -> list[str]:
