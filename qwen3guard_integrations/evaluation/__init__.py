@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .latency import latency_of
     from .metrics import Binary, best_of, measured
     from .onset import Onset, OnsetFigures, flagged, measured_onsets
+    from .regressions import Change, Diff, Judging, SummaryError, diff, read_summary
     from .replay import Pace
+    from .report import write_report
     from .results import Result, StreamResult
     from .rows import Label, Row
     from .runner import Progress, evaluate
@@ -28,8 +30,11 @@ __all__ = [
     "Aim",
     "AimNotMetError",
     "Binary",
+    "Change",
     "DataError",
     "DataSet",
+    "Diff",
+    "Judging",
     "Label",
     "Latency",
     "Onset",
@@ -42,8 +47,10 @@ __all__ = [
     "RunError",
     "StreamResult",
     "Summary",
+    "SummaryError",
     "Tuned",
     "best_of",
+    "diff",
     "evaluate",
     "flagged",
     "judge_stream",
@@ -54,8 +61,10 @@ __all__ = [
     "measured",
     "measured_onsets",
     "read_results",
+    "read_summary",
     "summarise",
     "tune",
+    "write_report",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -66,7 +75,9 @@ __getattr__, __dir__ = lazy(
         "latency_of": "latency",
         **dict.fromkeys(("Binary", "best_of", "measured"), "metrics"),
         **dict.fromkeys(("Onset", "OnsetFigures", "flagged", "measured_onsets"), "onset"),
+        **dict.fromkeys(("Change", "Diff", "Judging", "SummaryError", "diff", "read_summary"), "regressions"),
         "Pace": "replay",
+        "write_report": "report",
         **dict.fromkeys(("Result", "StreamResult"), "results"),
         **dict.fromkeys(("Label", "Row"), "rows"),
         **dict.fromkeys(("Progress", "evaluate"), "runner"),
