@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import re
+import shlex
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from qwen3guard_integrations import Policy, Verdict
-from qwen3guard_integrations.evaluation import Result, evaluate
+from qwen3guard_integrations import Policy, Verdict, load_guard
+from qwen3guard_integrations.evaluation import Result, evaluate, load_rows
 from qwen3guard_integrations.testing import FakeGuard
 from tests.cli.conftest import Run
+from tests.cli.test_docs import PAGE, without_digits
 from tests.evaluation.labelled import SAFE, UNSAFE, drawn, scored
 from tests.evaluation.runs import CANARY, data_of, verdict_on
 
-SPLIT = [*(scored(0.6 + n / 50, UNSAFE) for n in range(10)), *(scored(0.1 + n / 25, SAFE) for n in range(10))]
+SPLIT: Final = [*(scored(0.6 + n / 50, UNSAFE) for n in range(10)), *(scored(0.1 + n / 25, SAFE) for n in range(10))]
 
 
 def written(path: Path, rows: list[Result]) -> str:
@@ -187,6 +192,20 @@ def test_runs_of_different_guards(run: Run, folder: str, tmp_path: Path) -> None
         "error: the runs are of different guards (one, two): choose with --guard\n",
     )
     assert run("tune", folder, str(one), "--guard", "one", "--aim", "highest f1").exit_code == 0
+
+
+def test_the_page_shows_what_happens(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [(command, shown)] = re.findall(
+        r"^\$ (qwen3guard tune .*)\n((?:[^`]*\n)+)```", PAGE.read_text("utf-8"), re.MULTILINE
+    )
+    guards = {"demo": load_guard("demo")}
+    for name in ("openai-moderation", "toxicchat", "wildguardtest", "xstest"):
+        evaluate(load_rows(f"sample:{name}"), guards, tmp_path / "runs" / name)
+    monkeypatch.chdir(tmp_path)
+    _, *arguments = shlex.split(command)
+    result = run(*(found for argument in arguments for found in sorted(glob.glob(argument)) or [argument]))
+    lines = [line.rstrip() for line in (result.stdout + result.stderr).splitlines()]
+    assert without_digits("\n".join(lines) + "\n") == without_digits(shown)
 
 
 def test_help_says_what_an_aim_is(run: Run) -> None:

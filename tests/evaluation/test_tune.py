@@ -218,7 +218,7 @@ def test_a_category_of_false_alarms_is_let_through_where_the_aim_still_holds() -
     rule = tuned.policy.categories[POLITICS]
     assert (rule.unsafe, rule.controversial) == (Action.FLAG, Action.FLAG)
     assert all(fold.flagged == (POLITICS,) for fold in tuned.folds)
-    assert "Politically Sensitive Topics" in policy_text(tuned, ".toml")
+    assert "# Let through and recorded: Politically Sensitive Topics\n" in policy_text(tuned, ".toml")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def _comments(tuned: Tuned) -> Iterator[str]:
     for part in tuned.data:
         unsafe = part.after.true_positives + part.after.false_negatives
         yield f"Data: {part.name}, {part.after.rows} rows, {unsafe} of them unsafe"
+    for category in tuned.flagged:
+        yield f"Let through and recorded: {category}"
     if tuned.margin or tuned.confidence:
         yield f"Scores may be off by {tuned.margin:g}" + (
             f"; constraints hold with confidence {tuned.confidence:g}" if tuned.confidence else ""
