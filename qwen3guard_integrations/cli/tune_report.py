@@ -42,6 +42,8 @@ def notes(tuned: Tuned) -> Iterator[str]:
                 f"{promise.measure} is {promise.held_out:.4f} on held-out rows, and not "
                 f"{_wanted(promise)}: --confidence 0.95 asks for a safer threshold"
             )
+    if unmet := sum(not fold.met for fold in tuned.folds):
+        yield f"without the rows of one fold, nothing meets the aim in {unmet} of {len(tuned.folds)} folds"
     if tuned.unscored:
         yield f"{tuned.unscored} of {tuned.rows} rows have no scores: no threshold moves them"
 

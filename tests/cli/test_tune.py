@@ -131,6 +131,14 @@ def test_notes_go_to_standard_error(run: Run, tmp_path: Path) -> None:
     assert second == "note: 1 of 102 rows have no scores: no threshold moves them"
 
 
+def test_folds_without_which_the_aim_is_not_met_are_told(run: Run, tmp_path: Path) -> None:
+    rows = [*[scored(0.9, UNSAFE)] * 10, *[scored(0.9, SAFE)] * 5, *[scored(0.1, SAFE)] * 10]
+    file = written(tmp_path / "d.jsonl", rows)
+    result = run("tune", file, "--aim", "precision>=0.66, highest recall", "--no-categories")
+    assert result.exit_code == 0
+    assert re.search(r"without the rows of one fold, nothing meets the aim in [1-4] of 5 folds\n", result.stderr)
+
+
 # --- what cannot be ---
 
 

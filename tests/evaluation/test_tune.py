@@ -51,7 +51,7 @@ def test_the_policy_file_gives_the_promised_figures(
     data = {"wild": wild, "other": other}
     try:
         tuned = tune(data, aim, base=base, folds=3, margin=margin, categories=[POLITICS, "PII"])
-    except AimNotMetError:
+    except (AimNotMetError, GuardConfigurationError):  # tested elsewhere
         return
     path = tmp_path / f"policy{suffix}"
     tuned.write(path)
@@ -305,6 +305,15 @@ def test_an_aim_that_cannot_be_met_says_what_is_the_best_that_can_be_had() -> No
     )
     with pytest.raises(AimNotMetError, match=r"no threshold meets recall>=1.0 with confidence 0.9: the highest recall"):
         tune({"d": rows}, "recall>=1", folds=2, confidence=0.9)
+    # A strict and a loose policy were tried: each is the better one for one of the two figures.
+    both = [scored(0.6, UNSAFE, unsafe=0.1), scored(0.6, UNSAFE, unsafe=0.6)] * 2
+    both += [scored(0.5, SAFE, unsafe=0.5), scored(0.9, SAFE, unsafe=0.4), scored(0.7, SAFE, unsafe=0.2)] * 2
+    with pytest.raises(AimNotMetError) as caught:
+        tune({"d": numbered(both)}, "recall>=0.9, false_positive_rate<=0.1", folds=2)
+    assert str(caught.value).endswith(
+        "the highest recall is 0.5000 where false_positive_rate<=0.1; "
+        "the lowest false_positive_rate is 0.6667 where recall>=0.9"
+    )
     with pytest.raises(AimNotMetError) as caught:
         tune({"d": rows}, "precision>=1, recall>=1, f1>=0.95", folds=2, base=Policy.strict(), margin=0.01)
     # No two of these go together: each by itself.
@@ -336,6 +345,12 @@ REFUSED = [
     pytest.param({}, {"confidence": 95}, "confidence is 95", id="confidence in percent"),
     pytest.param({}, {"confidence": 0.9, "aim": "f1>=0.5"}, "F1 has no exact bound", id="confidence of F1"),
     pytest.param({}, {"categories": ["Politics!"]}, "'Politics!' is no category .they are Violent", id="category"),
+    pytest.param(
+        {},
+        {"base": Policy(unsafe="flag", points={"response": "block"})},
+        "the policy lets everything pass at prompt, so there is nothing to choose",
+        id="a policy that stops nothing",
+    ),
     pytest.param({}, {"aim": "fewest blocks@toxic"}, "'toxic' fits no data set", id="data set"),
 ]
 

@@ -157,6 +157,10 @@ class Cases:
             above=np.array([_rank(lowest, verdict) for verdict in verdicts], dtype=np.intp),
         )
 
+    def stoppable(self, policy: Policy) -> bool:
+        """Whether the policy stops any row on which the guard said something, were it severe enough."""
+        return any(kind.stopped(policy, severity) for kind in self.kinds if not kind.failed for severity in Severity)
+
     def stopped(self, policy: Policy, severities: Ranks) -> Truths:
         """Which rows the policy does not let pass unchanged, when they have these severities."""
         table = np.array([[kind.stopped(policy, severity) for severity in _SEVERITIES] for kind in self.kinds])

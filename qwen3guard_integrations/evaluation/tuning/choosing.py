@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ...core.errors import GuardConfigurationError
 from ...core.points import Point
 from ...core.policy import Policy
 from ...core.verdict import Category, Severity, Verdict
@@ -81,7 +82,16 @@ def ways(cases: Cases, base: Policy | None) -> tuple[Way, ...]:
 
     The threshold that decides whether a text passes is the one for Controversial where that is stopped, and else the
     one for Unsafe.
+
+    Raises:
+        GuardConfigurationError: `base` stops none of the rows, however severe they are.
     """
+    if base and not cases.stoppable(base):
+        points = sorted({kind.point for kind in cases.kinds})
+        raise GuardConfigurationError(
+            f"the policy lets everything pass at {' and '.join(points)}, so there is nothing to choose",
+            hint='begin with one whose action for Unsafe is "block"',
+        )
     policies = (base,) if base else (Policy.strict(), Policy.loose())
     doubtful = Verdict(severity=Severity.CONTROVERSIAL)
     points = [point for point in Point if any(kind.point is point for kind in cases.kinds)]
@@ -93,9 +103,9 @@ def ways(cases: Cases, base: Policy | None) -> tuple[Way, ...]:
     return tuple(found)
 
 
-def chosen(cases: Cases, rows: Truths, begin: Sequence[Way], wanted: Wanted) -> Choice:
-    """The best policy for `rows`; `Choice.met` says whether the aim is met. Of equal ways the first one."""
-    return min((_along(cases, rows, way, wanted) for way in begin), key=lambda best: (best.worth, -best.f1))
+def choices(cases: Cases, rows: Truths, begin: Sequence[Way], wanted: Wanted) -> list[Choice]:
+    """The best policy for `rows` that each way leads to, the best of them first. `met` says whether it fits the aim."""
+    return sorted((_along(cases, rows, way, wanted) for way in begin), key=lambda best: (best.worth, -best.f1))
 
 
 def _along(cases: Cases, rows: Truths, way: Way, wanted: Wanted) -> Choice:

@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from .._numeric import Truths, np
 from .cases import Cases, Outcome, Ranks
-from .choosing import Wanted, Way, chosen
+from .choosing import Wanted, Way, choices
 from .tuned import Fold
 
 
@@ -19,7 +19,7 @@ def cross_validated(
     """What is chosen without each fold, and what that does with the rows of the fold, by `Policy.decide`."""
     parts, outcomes = [], []
     for held_out in _divided(cases, folds, seed):
-        best = chosen(cases, ~held_out, begin, wanted)
+        best, *_ = choices(cases, ~held_out, begin, wanted)
         outcomes.append(cases.outcome(best.policy, held_out))
         parts.append(
             Fold(

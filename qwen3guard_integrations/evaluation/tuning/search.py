@@ -6,11 +6,11 @@ scores. Rows are sorted once; then the counts at all of them are differences of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from ...core.policy import Policy
 from .._numeric import Numbers, Truths, np
@@ -81,25 +81,13 @@ class Figures:
         objectives = self.aim.objectives or (F1,)
         return [self.shortfall(), *(-self.values[of] if of.rises else self.values[of] for of in objectives)]
 
-    def best_to_be_had(self) -> str:
-        """How good the figure of each constraint can be where the others hold; by itself where they never do."""
-        holds = {constraint: self._holds(constraint) for constraint in self.assured}
-        found = []
-        for constraint in holds:
-            others = [other for other in holds if other is not constraint]
-            places = np.all([holds[other] for other in others], axis=0) if others else np.ones_like(holds[constraint])
-            if places.any():
-                found.append(self._best_of(constraint, places) + _where(others))
-        return "; ".join(found or [self._best_of(of, np.ones_like(of_holds)) for of, of_holds in holds.items()])
-
-    def _holds(self, constraint: Constraint) -> Truths:
-        value = self.assured[constraint]
-        return np.asarray(value >= constraint.bound if constraint.measure.rises else value <= constraint.bound)
-
-    def _best_of(self, constraint: Constraint, places: Truths) -> str:
-        values = self.assured[constraint][places]
-        word, best = ("highest", values.max()) if constraint.measure.rises else ("lowest", values.min())
-        return f"the {word} {constraint.measure} is {best:.4f}"
+    def holds(self, constraints: Iterable[Constraint]) -> Truths:
+        """At which thresholds all of `constraints` hold."""
+        places = np.ones(len(self.values[F1]), dtype=bool)
+        for constraint in constraints:
+            value = self.assured[constraint]
+            places &= value >= constraint.bound if constraint.measure.rises else value <= constraint.bound
+        return places
 
     def best(self, widths: Numbers) -> int:
         """The best threshold: of equals by F1, then the one in the widest gap between scores, then the lowest."""
@@ -188,8 +176,23 @@ class Search:
         )
 
 
-def _where(others: Sequence[Constraint]) -> str:
-    return f" where {' and '.join(map(str, others))}" if others else ""
+def best_to_be_had(ways: Sequence[Figures], aim: Aim) -> str:
+    """How good the figure of each constraint can be where the others hold; by itself where they never do."""
+    found = []
+    for constraint in aim.constraints:
+        others = [other for other in aim.constraints if other is not constraint]
+        if best := _best(ways, constraint, others):
+            found.append(best + (f" where {' and '.join(map(str, others))}" if others else ""))
+    return "; ".join(found or [_best(ways, constraint, ()) for constraint in aim.constraints])
+
+
+def _best(ways: Sequence[Figures], constraint: Constraint, others: Sequence[Constraint]) -> str:
+    """The best figure of `constraint` where `others` hold; an empty string where they never do."""
+    values = np.concatenate([way.assured[constraint][way.holds(others)] for way in ways])
+    if not len(values):
+        return ""
+    word, best = ("highest", values.max()) if constraint.measure.rises else ("lowest", values.min())
+    return f"the {word} {constraint.measure} is {best:.4f}"
 
 
 def _total(rows: Truths, below: Truths, above: Truths, between: Truths, first: Ranks, second: Ranks) -> Numbers:
@@ -206,5 +209,5 @@ def _quotient(part: Numbers, whole: Numbers | int) -> Numbers:
 
 def _lowest(part: Numbers, whole: Numbers, confidence: float) -> Numbers:
     """The lower bound of part / whole; 0 where there is no part."""
-    bound = beta.ppf(1 - confidence, np.maximum(part, 1), whole - part + 1)
+    bound = betaincinv(np.maximum(part, 1), whole - part + 1, 1 - confidence)
     return np.asarray(np.where(part > 0, bound, 0.0))

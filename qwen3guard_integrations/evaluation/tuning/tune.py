@@ -11,8 +11,9 @@ from .._numeric import np
 from ..results import Result
 from .aim import ALARMS, FIGURES, RECALL, Aim, AimNotMetError, Measure
 from .cases import Cases, Outcome, Ranks
-from .choosing import Choice, Wanted, chosen, ways
+from .choosing import Choice, Wanted, choices, ways
 from .folds import cross_validated
+from .search import best_to_be_had
 from .tuned import DataFigures, Promise, TradeOff, Tuned
 from .wanted import checked, wanted
 
@@ -69,9 +70,9 @@ def tune(
     checked(cases, wish.aim, folds)
     every = np.ones(len(cases), dtype=bool)
     begin = ways(cases, base)
-    best = chosen(cases, every, begin, wish)
+    best, *others = choices(cases, every, begin, wish)
     if not best.met:
-        raise AimNotMetError(_not_met(best, wish))
+        raise AimNotMetError(_not_met([best, *others], wish))
     before, after = (cases.outcome(policy, every) for policy in (base or Policy.strict(), best.policy))
     parts, held_out = cross_validated(cases, begin, wish, folds, seed)
     measures = tuple(dict.fromkeys((*wish.aim.measures, *_OF_ALL_ROWS)))
@@ -128,9 +129,10 @@ def _spread(walked: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Ranks:
     return np.unique(np.minimum(np.searchsorted(walked, places), len(walked) - 1))
 
 
-def _not_met(best: Choice, wish: Wanted) -> str:
+def _not_met(tried: Sequence[Choice], wish: Wanted) -> str:
     after = [f"scores off by {wish.margin:g}"] if wish.margin else []
     after += [f"confidence {wish.confidence:g}"] if wish.confidence is not None else []
     with_these = f" with {' and '.join(after)}" if after else ""
     wanted_all = " and ".join(map(str, wish.aim.constraints))
-    return f"no threshold meets {wanted_all}{with_these}: {best.figures.best_to_be_had()}"
+    best = best_to_be_had([choice.figures for choice in tried], wish.aim)
+    return f"no threshold meets {wanted_all}{with_these}: {best}"
