@@ -331,6 +331,23 @@ def test_rows_without_a_verdict_are_counted_or_stop_the_run(evaluate: Evaluate, 
     assert "failed" in result.stdout
 
 
+# --- the page about it ---
+
+
+def test_the_page_shows_what_happens(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    session = re.search(r"^```console\n\$ qwen3guard (eval .*--guard demo .*)\n([^`]*)```", page, re.MULTILINE)
+    assert session
+    monkeypatch.chdir(tmp_path)
+    result = run(*session[1].split())
+    assert without_speed(result.stdout) == without_speed(session[2])
+
+
+def without_speed(output: str) -> list[list[str]]:
+    """The words of each line, but for the rows a second."""
+    return [line.split()[:-1] if line.startswith("demo") else line.split() for line in output.splitlines()]
+
+
 # --- as a process ---
 
 
