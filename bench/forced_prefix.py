@@ -109,13 +109,16 @@ class RandomPrompts:
     def apply_chat_template(self, messages: list[GenMessage], **_: Any) -> str:
         return f"prompt:{messages[-1]['content']}"
 
-    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+    def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [*map(self._tokens, texts)]}
+
+    def _tokens(self, text: str) -> list[int]:
         if text.startswith("prompt:"):
             torch.manual_seed(hash(text) % 10_000)
             rest = torch.randint(100_000, (PROMPT_TOKENS - PREFIX_TOKENS - 2,)).tolist()
-            return {"input_ids": [*self._prefix, *rest]}
+            return [*self._prefix, *rest]
         label = next((token for name, token in self.labels.items() if name in text), None)
-        return {"input_ids": [73037, 25, *([label] if label else [])]}
+        return [73037, 25, *([label] if label else [])]
 
     def decode(self, tokens: list[int]) -> str:
         return str(tokens)
@@ -138,7 +141,7 @@ def large(rounds: int, dtype: str) -> float:
     tokenizer: Any = RandomPrompts()
     gen = GenModel(model, tokenizer, batch_size=1)
     messages: list[GenMessage] = [{"role": "user", "content": "x"}]
-    prompt = torch.tensor([gen.prompt_tokens(messages)])
+    prompt = torch.tensor(gen.prompt_tokens([messages]))
 
     def generate() -> None:
         generator: Any = model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ G = TypeVar("G", "TransformersGuard", "TransformersStreamGuard")
 
 # One thread is the fastest for a model of this size. It was trained on texts of this length: longer ones go in pieces.
 _SETTINGS: Final = {"device": "cpu", "threads": 1, "context_tokens": 384}
+_MOST_SIDE_BY_SIDE: Final = 4  # more threads wait for each other: a good part of such a small pass is Python
 
 
 class DemoGuardWarning(UserWarning):
@@ -41,14 +43,21 @@ def load_demo_guard(**options: Any) -> TransformersGuard:
     """The tiny Gen guard in the package: Qwen3 architecture, about a million parameters, no download.
 
     Args:
-        **options: As for `TransformersGuard`, but with `threads=1` and `context_tokens=384` unless said otherwise.
+        **options: As for `TransformersGuard`, but with `threads=1`, `context_tokens=384`, `batch_size=32` and
+            `side_by_side` as many as there are processors, four at most, unless said otherwise.
 
     Warns:
         DemoGuardWarning: Always. What it gets right and wrong stands in its model card.
     """
     from .transformers import TransformersGuard
 
-    return _loaded(TransformersGuard, "gen", options)
+    return _loaded(TransformersGuard, "gen", {"batch_size": 32, "side_by_side": _processors(), **options})
+
+
+def _processors() -> int:
+    """Those that this process may use, as far as a batch has a use for them."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, _MOST_SIDE_BY_SIDE)
 
 
 def _loaded(kind: type[G], weights: str, options: dict[str, Any]) -> G:

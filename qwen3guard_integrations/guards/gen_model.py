@@ -2,31 +2,35 @@
 
 The model writes `Safety: X` first, so after the forced prefix "Safety:" the probabilities of the next token are
 the severity and its score; nothing has to be generated. The label's first token decides: " Safe", " Unsafe", and
-" Cont" (of " Controversial") in the Qwen3 vocabulary. Three things keep that pass cheap: only the last position
-goes through three rows of the output head; keys and values of the fixed policy text before the conversation are
-kept; and when categories are wanted, generation goes on from the same cache.
+" Cont" (of " Controversial") in the Qwen3 vocabulary. Four things keep that pass cheap: only the last position
+goes through the last layer (see `guards.last_layer`) and through three rows of the output head; keys and values of
+the fixed policy text before the conversation are kept; rows of similar length go together; and when categories are
+wanted, generation goes on from the same cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import starmap, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.nn.functional import linear
-from transformers import DynamicCache
 
 from ..core.errors import GuardConfigurationError, GuardResponseError
 from ..core.gen_prompt import FORCED_PREFIX, GenMessage, judges_response
 from ..core.gen_reply import parse_reply
 from ..core.verdict import Scores, Severity, Verdict
+from .gen_forward import Forward, Prefix, Rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _LABELS: Final = (Severity.SAFE, Severity.CONTROVERSIAL, Severity.UNSAFE)
+_SCORES: Final = ("safe", "controversial", "unsafe")  # of the labels, in their order
 _REPLY_TOKENS: Final = 64  # all nine categories and the refusal take 53 (measured on the Qwen3 vocabulary)
 _BATCH_TOKENS: Final = 8192  # rows x width of one forward pass: bounds memory, not quality
 
@@ -34,26 +38,20 @@ WantsDetails = Callable[[Severity], bool]
 
 
 @dataclass(slots=True)
-class _Rows:
-    """Rows that go through the model together: their cache, which cached positions count, and true lengths."""
+class _Read:
+    """Prompts that have gone through the model.
 
-    cache: DynamicCache
-    mask: torch.Tensor  # (rows, cached positions), 1 where a real token is
-    lengths: torch.Tensor  # (rows,)
+    Attributes:
+        places: Of their conversations.
+        probabilities: Of the three labels, for each of them.
+        rows: Those for which details are wanted; None if there are none.
+        detailed: The places of these.
+    """
 
-    def select(self, rows: list[int]) -> _Rows:
-        """Only these rows; the cache is reduced in place."""
-        index = torch.tensor(rows, device=self.mask.device)
-        self.cache.batch_select_indices(index)
-        return _Rows(self.cache, self.mask[index], self.lengths[index])
-
-
-@dataclass(frozen=True, slots=True)
-class _Prefix:
-    """The policy text that all prompts of one kind begin with: its tokens, and keys and values of each layer."""
-
-    tokens: tuple[int, ...]
-    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    places: list[int]
+    probabilities: list[list[float]]
+    rows: Rows | None = None
+    detailed: list[int] = field(default_factory=list)
 
 
 class GenModel:
@@ -63,34 +61,48 @@ class GenModel:
         model: A causal language model in evaluation mode.
         tokenizer: Its tokenizer, with the chat template of Qwen3Guard-Gen.
         batch_size: Rows in one forward pass at most.
+        side_by_side: Forward passes at the same time at most.
 
     Raises:
         GuardConfigurationError: The labels do not begin with three different tokens.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, side_by_side: int = 1
+    ) -> None:
         self._model: Any = model
-        self._body: Any = self._model.base_model
+        self._forward = Forward(model)
         self._head: torch.Tensor = self._model.get_output_embeddings().weight
         self._tokenizer: Any = tokenizer
         self._batch_size = batch_size
+        self._side_by_side = side_by_side
         self._forced = self.tokens(FORCED_PREFIX)
         self._openings = {label: self._after_prefix(f"{FORCED_PREFIX} {label}\nCategories:") for label in _LABELS}
         self._label_tokens = [self._openings[label][0] for label in _LABELS]
         if len(set(self._label_tokens)) != len(_LABELS):
             raise GuardConfigurationError("the three severities share a first token: no Qwen3Guard-Gen tokenizer")
         self._end_tokens = _end_tokens(model, tokenizer)
-        self._prefixes: dict[bool, _Prefix] = {}
+        self._prefixes: dict[bool, Prefix] = {}
 
     def tokens(self, text: str) -> list[int]:
         """The token ids of `text`."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
+        return self._tokens_of([text])[0]
 
-    def prompt_tokens(self, messages: Sequence[GenMessage]) -> list[int]:
-        """The token ids of the whole prompt, up to where the model begins its reply."""
-        text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return self.tokens(text)
+    def prompt_tokens(self, conversations: Sequence[Sequence[GenMessage]]) -> list[list[int]]:
+        """The token ids of the whole prompt for each conversation, up to where the model begins its reply."""
+        render = self._tokenizer.apply_chat_template
+        return self._tokens_of(
+            [render(list(messages), tokenize=False, add_generation_prompt=True) for messages in conversations]
+        )
+
+    def _tokens_of(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        encoded = self._tokenizer(
+            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
 
     def _after_prefix(self, text: str) -> list[int]:
         tokens = self.tokens(text)
@@ -106,15 +118,22 @@ class GenModel:
             conversations: Messages as `core.gen_prompt.gen_messages` makes them.
             wants_details: For which severities categories and refusal are generated too.
         """
-        verdicts: dict[int, Verdict] = {}
-        prompts = [self.prompt_tokens(messages) + self._forced for messages in conversations]
+        prompts = [tokens + self._forced for tokens in self.prompt_tokens(conversations)]
+        batches: list[tuple[list[int], Prefix]] = []
         for response in (False, True):
             places = [i for i, messages in enumerate(conversations) if judges_response(messages) is response]
-            for batch in self._batches(places, prompts):
-                prefix = self._prefix(response)
-                found = self._judge_batch([prompts[i] for i in batch], prefix, wants_details)
-                verdicts.update(zip(batch, found, strict=True))
-        return [verdicts[i] for i in range(len(prompts))]
+            batches += [(batch, self._prefix(response)) for batch in self._batches(places, prompts)]
+        probabilities: dict[int, list[float]] = {}
+        details: dict[int, str] = {}
+        waiting: list[_Read] = []
+        for read in self._read_each(prompts, batches, wants_details):
+            probabilities.update(zip(read.places, read.probabilities, strict=True))
+            waiting += [read] if read.detailed else []
+            if sum(len(one.detailed) for one in waiting) >= self._batch_size:
+                details |= self._written(waiting, probabilities)
+                waiting = []
+        details |= self._written(waiting, probabilities)
+        return [_verdict(probabilities[i], details.get(i)) for i in range(len(prompts))]
 
     @torch.inference_mode()
     def judge_by_generation(self, conversations: Sequence[Sequence[GenMessage]]) -> list[Verdict]:
@@ -124,7 +143,7 @@ class GenModel:
             GuardResponseError: A reply cannot be read.
         """
         verdicts: dict[int, Verdict] = {}
-        prompts = [self.prompt_tokens(messages) for messages in conversations]
+        prompts = self.prompt_tokens(conversations)
         for batch in self._batches(range(len(prompts)), prompts):
             replies = self._generate([prompts[i] for i in batch])
             verdicts.update(zip(batch, map(parse_reply, replies), strict=True))
@@ -142,69 +161,58 @@ class GenModel:
         if batch:
             yield batch
 
-    def _prefix(self, response: bool) -> _Prefix:
+    def _prefix(self, response: bool) -> Prefix:
         """The kept prefix of this kind of prompt: what two prompts have in common that differ from the first word."""
         if response not in self._prefixes:
             answer: list[GenMessage] = [{"role": "assistant", "content": "-"}] if response else []
-            one, other = (self.prompt_tokens([{"role": "user", "content": text}, *answer]) for text in ("0", "?"))
+            one, other = self.prompt_tokens([[{"role": "user", "content": text}, *answer] for text in ("0", "?")])
             same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-            tokens = tuple(token for token, _ in same)
-            cache: Any = self._new_cache()
-            if tokens:
-                self._body(input_ids=self._tensor([list(tokens)]), past_key_values=cache, use_cache=True)
-            layers = tuple((layer.keys, layer.values) for layer in cache.layers) if tokens else ()
-            self._prefixes[response] = _Prefix(tokens, layers)
+            self._prefixes[response] = self._forward.prefix([token for token, _ in same])
         return self._prefixes[response]
 
-    def _judge_batch(self, prompts: list[list[int]], prefix: _Prefix, wants_details: WantsDetails) -> list[Verdict]:
+    def _read_each(
+        self, prompts: Sequence[list[int]], batches: Sequence[tuple[list[int], Prefix]], wants_details: WantsDetails
+    ) -> Iterable[_Read]:
+        """What comes of each of `batches`, in order; several at the same time where that is wanted."""
+        read = partial(self._read, prompts, wants_details)
+        if self._side_by_side == 1 or len(batches) < 2:
+            return starmap(read, batches)
+        # Threads of this call: none outlives a fork or the guard, and starting them takes a tenth of a millisecond.
+        each = partial(torch.set_num_threads, torch.get_num_threads())  # torch keeps the number for each thread
+        with ThreadPoolExecutor(min(self._side_by_side, len(batches)), initializer=each) as pool:
+            return list(pool.map(read, *zip(*batches, strict=True)))
+
+    @torch.inference_mode()
+    def _read(
+        self, prompts: Sequence[list[int]], wants_details: WantsDetails, places: list[int], prefix: Prefix
+    ) -> _Read:
         shared = len(prefix.tokens)
-        if any(tuple(prompt[:shared]) != prefix.tokens for prompt in prompts):
-            prefix, shared = _Prefix((), ()), 0
-        rows = self._begin(prefix, len(prompts))
-        hidden = self._feed(rows, [prompt[shared:] for prompt in prompts])
+        if any(tuple(prompts[i][:shared]) != prefix.tokens for i in places):
+            prefix, shared = Prefix(), 0
+        rows = self._forward.begin(prefix, len(places))
+        hidden = self._forward.feed(rows, [prompts[i][shared:] for i in places])
         label_rows = self._head[self._label_tokens].float()
-        probabilities = linear(hidden.float(), label_rows).softmax(-1).tolist()
-        severities = [_LABELS[max(range(3), key=row.__getitem__)] for row in probabilities]
-        detailed = [i for i, severity in enumerate(severities) if wants_details(severity)]
-        replies = self._continue(rows.select(detailed), [severities[i] for i in detailed]) if detailed else []
-        details = dict(zip(detailed, replies, strict=True))
-        return [
-            _verdict(severity, _scores(row), details.get(i))
-            for i, (severity, row) in enumerate(zip(severities, probabilities, strict=True))
-        ]
+        read = _Read(places, linear(hidden.float(), label_rows).softmax(-1).tolist())
+        wanted = [i for i, row in enumerate(read.probabilities) if wants_details(_severity(row))]
+        if wanted:
+            read.rows, read.detailed = rows.select(wanted), [places[i] for i in wanted]
+        return read
 
-    def _begin(self, prefix: _Prefix, rows: int) -> _Rows:
-        cache = self._new_cache()
-        for number, (keys, values) in enumerate(prefix.layers):
-            cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), number)
-        shape = (rows, len(prefix.tokens))
-        mask = torch.ones(shape, dtype=torch.long, device=self._model.device)
-        return _Rows(cache, mask, mask.sum(-1))
+    def _written(self, reads: Sequence[_Read], probabilities: Mapping[int, list[float]]) -> dict[int, str]:
+        """What the model writes after `Safety: X\nCategories:` where details are wanted, by place."""
+        if not reads:
+            return {}
+        places = [place for read in reads for place in read.detailed]
+        rows = self._forward.together([read.rows for read in reads if read.rows is not None])
+        new = [self._openings[_severity(probabilities[place])] for place in places]
+        return dict(zip(places, self._continue(rows, new), strict=True))
 
-    def _feed(self, rows: _Rows, new: list[list[int]]) -> torch.Tensor:
-        """Feed new tokens to each row, padded on the right; returns the hidden state of each row's last one."""
-        counts = self._tensor([[len(tokens)] for tokens in new])[:, 0]
-        width = max(map(len, new))
-        ids = self._tensor([tokens + [0] * (width - len(tokens)) for tokens in new])
-        steps = torch.arange(width, device=ids.device)
-        rows.mask = torch.cat([rows.mask, (steps[None] < counts[:, None]).long()], dim=1)
-        hidden: torch.Tensor = self._body(
-            input_ids=ids,
-            attention_mask=rows.mask,
-            position_ids=rows.lengths[:, None] + steps[None],
-            past_key_values=rows.cache,
-            use_cache=True,
-        ).last_hidden_state
-        rows.lengths = rows.lengths + counts
-        return hidden[torch.arange(len(new), device=ids.device), counts - 1]
-
-    def _continue(self, rows: _Rows, severities: list[Severity]) -> list[str]:
-        """What the model writes after `Safety: X\\nCategories:` for each row, greedily, from the same cache."""
-        written: list[list[int]] = [[] for _ in severities]
-        new = [self._openings[severity] for severity in severities]
-        ended = [False] * len(severities)
+    def _continue(self, rows: Rows, new: list[list[int]]) -> list[str]:
+        """What the model writes after `new` for each row, greedily, from the same cache."""
+        written: list[list[int]] = [[] for _ in new]
+        ended = [False] * len(new)
         for _ in range(_REPLY_TOKENS):
-            picked = linear(self._feed(rows, new), self._head).argmax(-1).tolist()
+            picked = linear(self._forward.feed(rows, new), self._head).argmax(-1).tolist()
             for i, token in enumerate(picked):
                 ended[i] = ended[i] or token in self._end_tokens
                 if not ended[i]:
@@ -225,9 +233,6 @@ class GenModel:
         )
         return [str(text) for text in self._tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)]
 
-    def _new_cache(self) -> DynamicCache:
-        return DynamicCache(config=self._model.config)
-
     def _tensor(self, rows: list[list[int]]) -> torch.Tensor:
         return torch.tensor(rows, dtype=torch.long, device=self._model.device)
 
@@ -239,16 +244,13 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> f
     return frozenset(token for token in (*stated, tokenizer.eos_token_id) if isinstance(token, int))
 
 
-def _scores(row: list[float]) -> Scores:
-    by_label = dict(zip(_LABELS, row, strict=True))
-    return Scores(
-        safe=by_label[Severity.SAFE],
-        controversial=by_label[Severity.CONTROVERSIAL],
-        unsafe=by_label[Severity.UNSAFE],
-    )
+def _severity(probabilities: list[float]) -> Severity:
+    return _LABELS[max(range(len(_LABELS)), key=probabilities.__getitem__)]
 
 
-def _verdict(severity: Severity, scores: Scores, categories_and_rest: str | None) -> Verdict:
+def _verdict(probabilities: list[float], categories_and_rest: str | None) -> Verdict:
+    severity = _severity(probabilities)
+    scores = Scores(**{name: probabilities[place] for place, name in enumerate(_SCORES)})
     if categories_and_rest is None:
         return Verdict(severity=severity, scores=scores)
     try:

@@ -37,6 +37,8 @@ class TransformersGuard(CheckOne):
         one_pass: False generates the whole reply and reads it, as the model card does: for fine-tunes that
             write another form. It gives no scores.
         batch_size: Conversations in one forward pass at most.
+        side_by_side: Forward passes at the same time at most, each with `threads` threads: for tiny models on a
+            CPU, which keep no second core busy otherwise.
         context_tokens: Longest prompt in tokens; longer ones are judged in pieces. At most the model's own.
         timeout: Seconds that one call may take, waiting included; None waits as long as it takes.
         threads: CPU threads of the worker; None leaves torch's own setting. On a busy machine few are faster.
@@ -60,6 +62,7 @@ class TransformersGuard(CheckOne):
         details: Details = "auto",
         one_pass: bool = True,
         batch_size: int = 16,
+        side_by_side: int = 1,
         context_tokens: int = 8192,
         timeout: float | None = None,
         threads: int | None = None,
@@ -67,11 +70,12 @@ class TransformersGuard(CheckOne):
     ) -> None:
         if details not in _DETAILED:
             raise GuardConfigurationError(f"details must be 'auto', 'always' or 'never', not {details!r}")
-        for name, number in {"batch_size": batch_size, "timeout": timeout, "threads": threads}.items():
+        numbers = {"batch_size": batch_size, "side_by_side": side_by_side, "timeout": timeout, "threads": threads}
+        for name, number in numbers.items():
             if number is not None and number <= 0:
                 raise GuardConfigurationError(f"{name} must be positive, not {number}")
         loaded, tokenizer = load_checkpoint(model, device=device, dtype=dtype, revision=revision)
-        gen = GenModel(loaded, tokenizer, batch_size=batch_size)
+        gen = GenModel(loaded, tokenizer, batch_size=batch_size, side_by_side=side_by_side)
         judge = _Judge(gen, _room(gen, context_tokens, loaded.config), _DETAILED[details], one_pass, threads)
         self.model = model
         self._timeout = timeout
@@ -160,7 +164,7 @@ class _Judge:
 def _room(gen: GenModel, context_tokens: int, config: Any) -> int:
     """Tokens that a conversation may have, so that policy text, labels of turns and the reply fit beside it."""
     context = min(context_tokens, getattr(config, "max_position_embeddings", context_tokens))
-    empty = gen.prompt_tokens([{"role": "user", "content": ""}, {"role": "assistant", "content": ""}])
+    (empty,) = gen.prompt_tokens([[{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]])
     room = context - len(empty) - 96  # the reply (64), and what joining the parts may add
     if room < 64:
         raise GuardConfigurationError(
