@@ -64,7 +64,8 @@ def guard_model(
             refusal comes only when all retries are blocked too.
         prompt: "before": the prompt is judged, then the model is asked. "parallel": the model is asked at once, and
             nothing leaves before the prompt has passed; the model provider sees the prompt unjudged. "off".
-        fallback_model: Answers in place of a blocked answer, guarded in the same way; after the retries.
+        fallback_model: Answers in place of a blocked answer, guarded in the same way; after the retries. With
+            "regenerate" and `retries=0` it goes on from the last clean place in the model's stead.
         retries: For "regenerate": how often the model is asked again (5 in the report).
         buffer_tokens: For "regenerate": how many judged tokens are kept back, to be taken back (40 in the report).
         intervention: For "regenerate": what the model is told then.
