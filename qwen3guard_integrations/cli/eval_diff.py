@@ -74,7 +74,8 @@ def _show(found: Diff) -> None:
         note(f"note: the runs are on different rows, of {found.before} and of {found.after}", "yellow")
     console, table = output(), _table(found)
     if not console.is_terminal:  # a file has no edge at which lines must be folded
-        console.width = max(console.width, console.measure(table).maximum)
+        unbounded = console.options.update(max_width=1_000)
+        console.width = max(console.width, console.measure(table, options=unbounded).maximum)
     console.print(table)
     worse = len(found.regressions)
     console.print(f"\n{worse} of {len(found.changes)} figures got worse" if worse else "\nno regression")
@@ -83,9 +84,9 @@ def _show(found: Diff) -> None:
 def _table(found: Diff) -> Table:
     """The figures of each guard under its name."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("figure")
+    table.add_column("figure", overflow="fold")
     for name in ("before", "after", "change"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     guard = None
     for change in found.changes:
@@ -113,7 +114,7 @@ def _row(change: Change) -> tuple[Text | str, ...]:
 def _words(change: Change) -> str:
     if change.mark == "same":
         return ""
-    by = {"mcnemar": f"p {change.p_value or 0:.3f}", "interval": "by its interval", None: ""}[change.test]
+    by = {"mcnemar": f"p {change.p_value or 0:.3f}", "interval": "interval", None: ""}[change.test]
     return f"{_MARKS[change.mark]} ({by})" if by else _MARKS[change.mark]
 
 

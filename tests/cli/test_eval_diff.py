@@ -137,10 +137,10 @@ def test_two_runs_are_compared_row_by_row(run: Run, loads: Loads, tmp_path: Path
         assert result.exit_code == 0, result.stderr
         return out
 
-    good, bad, worse = evaluated("good", 0), evaluated("bad", 10), evaluated("worse", 14)
-    chance = run("eval", "diff", good, bad)  # five of twenty: p = 1/16
+    good, bad, worse = evaluated("good", 0), evaluated("bad", 8), evaluated("worse", 14)
+    chance = run("eval", "diff", good, bad)  # four of twenty: p = 1/8
     assert chance.exit_code == 0
-    assert "within chance (p 0.062)" in chance.stdout
+    assert "within chance (p 0.125)" in chance.stdout
     assert run("eval", "diff", good, bad, "--no-chance").exit_code == 1
     result = run("eval", "diff", good, f"{worse}/summary.json")  # seven of twenty: p = 1/64
     assert result.exit_code == 1
