@@ -206,3 +206,23 @@ def test_prompts_are_tokenised_together_as_they_are_apart() -> None:
     ]
     assert gen.prompt_tokens(texts) == apart
     assert gen.prompt_tokens([]) == []
+
+
+def test_rows_that_come_together_go_on_as_they_would_alone() -> None:
+    model = tiny()
+    forward = Forward(model)
+    batches = [[[1, 2, 3], [4, 5, 6]], [[7], [8]], [[9, 10], [11, 12]]]
+    more = [12, 13]
+    with torch.inference_mode():
+        parts = []
+        for batch in batches:
+            part = forward.begin(forward.prefix([20, 21]), len(batch))
+            forward.feed(part, batch)
+            parts.append(part)
+        together = forward.together(parts)
+        found = [forward.feed(together, [[token]] * 6) for token in more][-1]
+        every = [row for batch in batches for row in batch]
+        plain = [model.model(torch.tensor([[20, 21, *row, *more]])).last_hidden_state[0, -1] for row in every]
+    assert not any(part.padded for part in parts)
+    assert torch.allclose(found, torch.stack(plain), atol=1e-5)
+    assert together.lengths.tolist() == [7, 7, 5, 5, 6, 6]
