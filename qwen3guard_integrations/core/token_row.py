@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from .points import Point
 
@@ -46,10 +45,6 @@ class ChatMarks:
     think: tuple[int, ...]
     think_end: tuple[int, ...]
     gap: tuple[int, ...]
-
-
-QWEN3: Final = ChatMarks(header=(151644, 77091), think=(151667,), think_end=(151668,), gap=(271,))
-"""In the vocabulary of Qwen3, which all Qwen3Guard models share (tokenizer_config.json of Qwen3)."""
 
 
 def answer_header(ids: Sequence[int], marks: ChatMarks, answer: int = 1) -> int | None:

@@ -13,7 +13,6 @@ from typing import Final
 from ..core.course import Ask
 from ..core.gate import Judgement
 from ..core.points import Point
-from ..core.token_row import QWEN3, answer_begins
 from ..core.verdict import Severity
 from ..guards.protocol import Guard, StreamSession
 from ..guards.streaming import open_stream
@@ -24,8 +23,8 @@ from .results import StreamResult
 from .rows import Row
 from .written import Written
 
-# Control tokens of Qwen3's chat format: of a turn before the answer; of the answer before its text, when it thinks and
-# when it does not; and behind it.
+# Control tokens of Qwen3's chat template: of a turn before the answer; of the answer before its text, when it thinks
+# and when its thinking is empty; and behind it.
 _OF_TURN: Final = 5
 _OPENING_THINKING: Final = 5
 _OPENING: Final = 7
@@ -98,14 +97,17 @@ class _Hearing:
 
 
 def _positions(row: Row, written: Written) -> tuple[int, int | None]:
-    """Position of the first token of the answer, and how many tokens its text has; None where that is not known."""
-    if row.input_ids is not None:
-        answer = sum(turn.role == "assistant" for turn in row.conversation.turns)
-        begins = answer_begins(row.input_ids, QWEN3, answer)
-        if begins is not None:
-            return begins, max(1, len(row.input_ids) - begins - _CLOSING)
-    before = sum(_OF_TURN + math.ceil(tokens_in(turn.content)) for turn in row.conversation.context)
-    return before + (_OPENING_THINKING if written.thinks else _OPENING), None
+    """Position of the first token of the answer, and how many tokens its text has; None where that is not known.
+
+    The guard's vocabulary is not known here, but every turn opens with the same token, which is the first of all.
+    """
+    opening = _OPENING_THINKING if written.thinks else _OPENING
+    ids, turns = row.input_ids or (), row.conversation.turns
+    opened = [place for place, token in enumerate(ids) if token == ids[0]]
+    if len(opened) == len(turns) and opened[-1] + opening + _CLOSING < len(ids):
+        begins = opened[-1] + opening
+        return begins, len(ids) - begins - _CLOSING
+    return sum(_OF_TURN + math.ceil(tokens_in(turn.content)) for turn in turns[:-1]) + opening, None
 
 
 def _of_windows(

@@ -9,9 +9,10 @@ import pytest
 from qwen3guard_integrations import Point, Policy, Turn
 from qwen3guard_integrations.core.gate import Gate, Piece
 from qwen3guard_integrations.core.thinking import written
-from qwen3guard_integrations.core.token_row import QWEN3, answer_begins, answer_header
+from qwen3guard_integrations.core.token_row import ChatMarks, answer_begins, answer_header
 
 START, END, ASSISTANT, USER, LINE, GAP, THINK, THINK_END = 151644, 151645, 77091, 872, 198, 271, 151667, 151668
+QWEN3 = ChatMarks((START, ASSISTANT), (THINK,), (THINK_END,), (GAP,))
 ASKED = (START, USER, LINE, 40, 41, END, LINE)
 EMPTY = (THINK, GAP, THINK_END, GAP)
 

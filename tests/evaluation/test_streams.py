@@ -230,6 +230,16 @@ def test_one_window_decides() -> None:
     assert (result.severity, result.tokens, result.flag) == (Severity.UNSAFE, "U", result.begins)
 
 
+def test_the_first_of_the_most_severe_windows_is_the_flag() -> None:
+    result = judge_stream(
+        FakeGuard({"bad": "Unsafe"}), said(f"Bad it is. {STORY * 3}Bad it was. {STORY * 3}"), Policy()
+    )
+    assert result.flag is not None
+    place = result.flag - result.begins
+    assert result.tokens[: place + 1] == "U" * (place + 1)
+    assert "U" in result.tokens[place:].lstrip("U"), "and a second one"
+
+
 def test_a_last_look_at_the_whole_counts_at_the_end() -> None:
     """It adds no text: the last token has what it says."""
     text = "There was a baker who baked the best bread in the whole of town and country. " * 4
@@ -244,16 +254,27 @@ def test_a_last_look_at_the_whole_counts_at_the_end() -> None:
 
 
 def test_positions_of_windows_are_those_of_the_input_ids() -> None:
-    """In the vocabulary of Qwen3: without the tokenizer the tokens are where they are in proportion."""
+    """Without the tokenizer the tokens are where they are in proportion."""
     begins = [151644, 872, 198, 40, 151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271]
-    ids = [*begins, *range(100, 140), 151645, 198]
-    result = judge_stream(FakeGuard({"bad": "Unsafe"}), said("Say it. Bad six ten ", ids=ids), Policy())
+    guard, text = FakeGuard({"bad": "Unsafe"}), "Say it. Bad six ten "
+    result = judge_stream(guard, said(text, ids=[*begins, *range(100, 140), 151645, 198]), Policy())
     assert result.begins == len(begins)
     assert len(result.tokens) == 40
     assert result.flag == len(begins) + 39
-    assert result.tokens.index("U") == pytest.approx(16, abs=1), "eight of twenty characters are before"
-    other = judge_stream(FakeGuard({"bad": "Unsafe"}), said("Say it. Bad six ten ", ids=[1, 2, 3]), Policy())
-    assert len(other.tokens) == 5, "ids of another vocabulary say nothing"
+    assert result.tokens.index("U") == 16, "eight of twenty characters are before"
+    for other in ([1, 2, 3], [151644, *range(100, 140)], []):
+        own = judge_stream(guard, said(text, ids=other), Policy())
+        assert own == judge_stream(guard, said(text), Policy()), (
+            "of what is not as the template has it nothing is known"
+        )
+
+
+@pytest.mark.parametrize("name", ["harmful", "harmful thinking"])
+def test_every_guard_finds_the_answer_where_the_stream_guard_does(name: str, guard: TransformersStreamGuard) -> None:
+    one = row(RESPONSES[name], ids=templated(RESPONSES[name]))
+    by_windows, by_tokens = judge_stream(FakeGuard(), one, Policy()), judge_stream(guard, one, Policy())
+    assert by_windows.begins == by_tokens.begins
+    assert len(by_windows.tokens) == len(by_tokens.tokens) - 2, "but for what closes the turn"
 
 
 def test_reasoning_is_judged_as_reasoning() -> None:

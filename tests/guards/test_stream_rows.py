@@ -205,11 +205,15 @@ def test_memory_holds_no_more_than_it_says(guard: TransformersStreamGuard, monke
         return replies(feeds)
 
     monkeypatch.setattr(guard, "_replies", noted)
-    rows = [guard.token_row(conversation(Turn(role="assistant", content=STORY * n))) for n in (80, 1, 2, 60, 3, 4, 50)]
+    monkeypatch.setattr(guard, "_batch_size", 6)
+    rows = [
+        guard.token_row(conversation(Turn(role="assistant", content=STORY * n)))
+        for n in (80, 1, 2, 60, 3, 4, 50, 70, 5, 6, 7, 60)
+    ]
     verdicts = guard.judge_tokens(rows)
     assert [len(own) for own in verdicts] == [len(row.ids) - row.begins for row in rows], "in the order of the rows"
-    assert all(len(lengths) <= 4 and sum(lengths) <= 4 * 1024 for lengths in together)
-    assert len(together) < len(rows)
+    assert all(len(lengths) <= 6 and sum(lengths) <= 4 * 1024 for lengths in together)
+    assert len(together) == 3, "short ones, and long ones in two parts"
 
 
 def test_no_rows_no_verdicts(guard: TransformersStreamGuard) -> None:
