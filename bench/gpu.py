@@ -48,14 +48,16 @@ def in_turns(rounds: int, *sides: Callable[[], object]) -> list[float]:
     ]
 
 
-def agreement(name: str) -> bool:
+def agreement(name: str, dtype: str) -> bool:
     """Whether the demo guard says the same on the GPU as on the CPU about the held-out conversations."""
     conversations = held_out()
-    here, there = load_guard(name), load_guard(name, device=DEVICE)
+    here, there = load_guard(name, dtype="float32"), load_guard(name, device=DEVICE, dtype=dtype)
     pairs = list(zip(here.check_many(conversations), there.check_many(conversations), strict=True))
     differ = sum(one.severity is not other.severity or one.categories != other.categories for one, other in pairs)
     apart = max(abs(one.scores.safe - other.scores.safe) for one, other in pairs if one.scores and other.scores)
-    print(f"{name}, {len(pairs)} conversations: {differ} verdicts differ from the CPU's, scores within {apart:.1e}")
+    print(
+        f"{name}, {dtype}, {len(pairs)} conversations: {differ} verdicts differ from the CPU's, scores within {apart:.1e}"
+    )
     return not differ and apart <= SCORE_BAR
 
 
@@ -129,7 +131,8 @@ def main() -> int:
         print("no CUDA device: nothing to measure")
         return 0
     print(torch.cuda.get_device_name(), "torch", torch.__version__)
-    same = [agreement(name) for name in ("demo", "demo-stream")]
+    same = [agreement(name, "float32") for name in ("demo", "demo-stream")]
+    agreement("demo", "bfloat16")  # the default there; it may differ where two severities are about as probable
     together(options.rounds)
     verdicts(options.rounds)
     same.append(streams(options.rounds))
