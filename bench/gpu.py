@@ -55,9 +55,7 @@ def agreement(name: str, dtype: str) -> bool:
     pairs = list(zip(here.check_many(conversations), there.check_many(conversations), strict=True))
     differ = sum(one.severity is not other.severity or one.categories != other.categories for one, other in pairs)
     apart = max(abs(one.scores.safe - other.scores.safe) for one, other in pairs if one.scores and other.scores)
-    print(
-        f"{name}, {dtype}, {len(pairs)} conversations: {differ} verdicts differ from the CPU's, scores within {apart:.1e}"
-    )
+    print(f"{name}, {dtype}: {differ} of {len(pairs)} verdicts differ from the CPU's, scores within {apart:.1e}")
     return not differ and apart <= SCORE_BAR
 
 
