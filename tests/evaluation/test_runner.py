@@ -185,6 +185,17 @@ def test_what_a_torn_write_left_is_cut_off(tmp_path: Path, damage: bytes) -> Non
     assert contents(tmp_path) == whole
 
 
+def test_results_of_other_rows_are_cut_off(tmp_path: Path) -> None:
+    evaluate(data_of(50), {"a": FakeGuard(verdict_on)}, tmp_path, batch_size=BATCH)
+    whole = contents(tmp_path)["a.results.jsonl"].splitlines(keepends=True)
+    whole[20], whole[21] = whole[21], whole[20]
+    (tmp_path / "a.results.jsonl").write_bytes(b"".join(whole))
+    guard = FakeGuard(verdict_on)
+    run = evaluate(data_of(50), {"a": guard}, tmp_path, batch_size=BATCH)
+    assert asked(guard)[0] == "row 16 x8"
+    assert [result.id for result in run.results["a"]] == [f"r{number}" for number in range(50)]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_process_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path, seed: int) -> None:
     command = [sys.executable, "-m", "tests.evaluation.runs"]
