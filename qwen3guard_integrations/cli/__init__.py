@@ -1,4 +1,4 @@
-"""The command line: `qwen3guard check`, `qwen3guard stream` and `qwen3guard demo`."""
+"""The command line, `qwen3guard`: each command has a module of its name."""
 
 from __future__ import annotations
 

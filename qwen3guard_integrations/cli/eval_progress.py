@@ -59,6 +59,16 @@ class Watched:
         return f"; {at.guard} has judged {at.done:,} of {at.rows:,} rows, and the same command goes on from there"
 
 
+@contextmanager
+def busy(words: str) -> Iterator[None]:
+    """A sign of life on a terminal, for what takes a while and tells of no progress."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(words):
+        yield
+
+
 class _Speed(ProgressColumn):
     """Rows a second."""
 

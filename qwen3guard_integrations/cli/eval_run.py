@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from ..core.errors import GuardError
 from ..core.policy import Policy
 from .eval_guards import candidates
-from .eval_progress import Watched
+from .eval_progress import Watched, busy
 from .eval_table import table
 from .terminal import CommandError, note, output
 
@@ -78,16 +78,17 @@ def run(asked: Asked) -> None:
     guards = {candidate.name: candidate.load() for candidate in named}
     with _written_to(asked.folder):
         done = _judged(asked, data, guards, policy)
-        summary = summarise(
-            data.name,
-            data.digest,
-            done.results,
-            latencies=done.latencies(prices),
-            resamples=asked.resamples,
-            seed=asked.seed,
-        )
-        if asked.report:
-            write_report(asked.folder, summary, data, done.results, texts=asked.texts)
+        with busy("figures and report"):
+            summary = summarise(
+                data.name,
+                data.digest,
+                done.results,
+                latencies=done.latencies(prices),
+                resamples=asked.resamples,
+                seed=asked.seed,
+            )
+            if asked.report:
+                write_report(asked.folder, summary, data, done.results, texts=asked.texts)
     _show(asked, summary)
 
 

@@ -19,7 +19,8 @@ from .data.dataset import DataSet
 from .lanes import at_once, in_process, in_turn
 from .results import Result
 from .rows import Label, Row
-from .store import GuardFiles, GuardInfo, Run, RunInfo, Timing, opened, versions_of
+from .run_info import GuardInfo, RunInfo, versions_of
+from .store import GuardFiles, Run, Timing, opened
 
 OnError = Literal["record", "stop"]
 

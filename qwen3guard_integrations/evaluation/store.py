@@ -15,24 +15,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self, TypeVar
+from typing import BinaryIO, Final, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from ..core.errors import Qwen3GuardError
 from ..core.verdict import Value
-from ..guards.journal import innermost, known_as
-from ..guards.load import how_loaded
-from ..guards.protocol import Guard
-from .lanes import in_process
 from .results import Result
 from .rows import Row
+from .run_info import GuardInfo, RunInfo
 from .summary import Latency
 
 if sys.platform != "win32":
@@ -46,55 +41,6 @@ _START_ANEW: Final = "choose another folder (--out), or start this one anew (--r
 
 class RunError(Qwen3GuardError, ValueError):
     """The folder of a run cannot be used as it is; the message says what to change."""
-
-
-class GuardInfo(Value):
-    """One guard of a run.
-
-    Attributes:
-        name: What it is called in the report.
-        guard: What it is: as `load_guard` was told, with a digest of the settings that change verdicts; else its class.
-        files: What the names of its two files begin with.
-        settings: The settings that are numbers or switches. Others could hold a key.
-    """
-
-    name: str
-    guard: str
-    files: str
-    settings: dict[str, bool | int | float] = Field(default_factory=dict)
-
-    @classmethod
-    def of(cls, name: str, guard: Guard) -> Self:
-        """What is written about `guard`."""
-        loaded = how_loaded(innermost(guard)) or {}
-        settings = {key: value for key, value in loaded.items() if isinstance(value, bool | int | float)}
-        return cls(name=name, guard=identity(guard), files=_file_name(name), settings=settings)
-
-
-class RunInfo(Value):
-    """What was run.
-
-    Attributes:
-        format: Of this folder.
-        versions: Of this package and, where a guard judges in this process, of what it judges with.
-        data: Name of the data set and its split.
-        digest: Of all rows' ids, texts and labels.
-        rows: How many there are.
-        batch_size: Rows that a guard is asked about in one call.
-        streams: Whether responses were judged token by token too.
-        policy: What streams were judged for, where it is not the default.
-        guards: In the order of the report.
-    """
-
-    format: int = 1
-    versions: dict[str, str] = Field(default_factory=dict)
-    data: str
-    digest: str
-    rows: int
-    batch_size: int
-    streams: bool = False
-    policy: dict[str, Any] = Field(default_factory=dict)
-    guards: tuple[GuardInfo, ...]
 
 
 class Timing(Value):
@@ -156,12 +102,10 @@ def read_results(path: str | Path) -> tuple[Result, ...]:
     path = Path(path)
     if not path.is_file():
         raise RunError(f"there is no results file {path}")
-    results, end = [], 0
-    for result, end in _lines(path, Result):  # noqa: B007
-        results.append(result)
-    if end != path.stat().st_size:
-        raise RunError(f"line {len(results) + 1} of {path} is no result (the command that began the run repairs it)")
-    return tuple(results)
+    lines = tuple(_lines(path, Result))
+    if (lines[-1][1] if lines else 0) != path.stat().st_size:
+        raise RunError(f"line {len(lines) + 1} of {path} is no result (the command that began the run repairs it)")
+    return tuple(result for result, _ in lines)
 
 
 def opened(folder: Path, info: RunInfo, *, restart: bool = False) -> None:
@@ -238,49 +182,24 @@ class GuardFiles:
         self.timings.append(timing)
 
 
-def identity(guard: Guard) -> str:
-    """By what a guard is known again: as `load_guard` was told, else by its class and, of a wrapper, what it wraps."""
-    guard = innermost(guard)
-    known = known_as(guard)
-    if known is not None:
-        return known
-    inside: Guard | None = getattr(guard, "guard", None)
-    name = type(guard).__qualname__
-    return name if inside is None else f"{name}({identity(inside)})"
-
-
 def _differences(before: RunInfo, now: RunInfo) -> list[str]:
     """What makes the run another one; how fast guards answer, and where, does not."""
     known = {guard.name: guard.guard for guard in now.guards}
+    same_versions = before.versions.items() <= now.versions.items()  # a guard that is added may need more packages
     return [
         *(name for field, name in _COMPARED.items() if getattr(before, field) != getattr(now, field)),
+        *(() if same_versions else ("versions of the packages",)),
         *(f"guard {guard.name}" for guard in before.guards if known.get(guard.name) != guard.guard),
     ]
 
 
 _COMPARED: Final = {
     "format": "format",
-    "versions": "versions of the packages",
     "digest": "rows (--dataset, --split, --field, --limit)",
     "batch_size": "--batch-size",
     "streams": "--streams",
     "policy": "--policy",
 }
-
-
-def versions_of(guards: Iterable[Guard]) -> dict[str, str]:
-    """The installed packages on which the verdicts of `guards` depend."""
-    local = ("torch", "transformers") if any(map(in_process, guards)) else ()
-    found = {}
-    for package in ("qwen3guard-integrations", *local):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def _file_name(name: str) -> str:
-    """`name` without what file systems take for something else."""
-    return re.sub(r"[^\w.=+-]+", "-", name).strip(".-")[:100] or "guard"
 
 
 def _paths(folder: Path, guard: GuardInfo) -> tuple[Path, Path]:

@@ -11,17 +11,9 @@ import pytest
 
 from qwen3guard_integrations import Policy, load_guard
 from qwen3guard_integrations.evaluation.rows import Row
+from qwen3guard_integrations.evaluation.run_info import GuardInfo, RunInfo, identity
 from qwen3guard_integrations.evaluation.runner import evaluate
-from qwen3guard_integrations.evaluation.store import (
-    GuardFiles,
-    GuardInfo,
-    RunError,
-    RunInfo,
-    identity,
-    load_run,
-    opened,
-    read_results,
-)
+from qwen3guard_integrations.evaluation.store import GuardFiles, RunError, load_run, opened, read_results
 from qwen3guard_integrations.guards import CachedGuard, Guard, OpenAIGuard, WindowedStreamGuard
 from qwen3guard_integrations.testing import FakeGuard, FakeStreamGuard
 from tests.evaluation.runs import CANARY, contents, data_of, verdict_on
@@ -152,6 +144,16 @@ def test_the_policy_belongs_to_a_run_of_streams(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(info.model_copy(update={"policy": hold}).model_dump_json())
     with pytest.raises(RunError, match="--policy"):
         opened(tmp_path, info)
+
+
+def test_other_versions_make_another_run_and_a_guard_that_needs_more_packages_does_not(tmp_path: Path) -> None:
+    evaluate(data_of(4), {"a": FakeGuard()}, tmp_path)
+    run = evaluate(data_of(4), {"a": FakeGuard(), "demo": load_guard("demo")}, tmp_path)
+    assert run.info.versions.keys() > {"qwen3guard-integrations"}
+    older = run.info.model_copy(update={"versions": {**run.info.versions, "torch": "1.0"}})
+    (tmp_path / "run.json").write_text(older.model_dump_json())
+    with pytest.raises(RunError, match="other versions of the packages"):
+        evaluate(data_of(4), {"a": FakeGuard(), "demo": load_guard("demo")}, tmp_path)
 
 
 def test_what_has_lost_its_run_json_is_refused(tmp_path: Path) -> None:
