@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+from .core.conversation import Conversation
 from .core.decision import Decision
 from .core.errors import GuardConfigurationError
 from .core.flow import arun, run
 from .core.policy import Policy
 from .core.screening import Item, screening
+from .core.verdict import Verdict
 from .guards.cached import CachedGuard
 from .guards.load import load_guard
 from .guards.protocol import Guard
@@ -70,7 +72,10 @@ class Screener:
 
     async def adecide(self, items: Sequence[Item], *, tell: bool = True) -> list[Decision]:
         """As `decide`, without blocking the event loop."""
-        decisions = await arun(screening(items, self.policy), self.guard.acheck_many)
+        decisions = await arun(screening(items, self.policy), self._verdicts)
         if tell:
             await self.report.atell(decisions)
         return decisions
+
+    async def _verdicts(self, conversations: Sequence[Conversation]) -> list[Verdict]:
+        return await self.guard.acheck_many(conversations)

@@ -37,6 +37,7 @@ from ..guards.load import how_loaded, load_guard
 from ..guards.protocol import Guard
 from ..reporting import entry
 from .screener import Screener
+from .turns import turn
 
 F = TypeVar("F", bound=Callable[..., Any])
 Outcomes = Generator[list[Item], list[Decision], list[BaseNode | None]]
@@ -293,6 +294,7 @@ class Qwen3GuardNodePostprocessor(GuardedComponent, BaseNodePostprocessor):
             asked = self.refill.aretrieve(ask) if isinstance(ask, QueryBundle) else self.guard.adecide(ask)  # type: ignore[union-attr]
             return await asked
 
+        await turn()  # LlamaIndex has retrieved for all of many queries in one turn of the loop
         return await arun(self._passing(nodes, query_bundle), answer)
 
     def _passing(

@@ -17,7 +17,7 @@ from llama_index.core.base.response.schema import (
     StreamingResponse,
 )
 from llama_index.core.prompts.mixin import PromptMixinType
-from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 
 from ..core.errors import GuardConfigurationError
 from ..core.flow import arun, run
@@ -26,8 +26,9 @@ from ..guards.protocol import Guard
 from .answer import Answer, CompletionForm, OnBlock, Prompt, Screens
 from .inside import Inside, streams
 from .llm import astream_screened, stream_screened
-from .nodes import Qwen3GuardNodePostprocessor
+from .nodes import Qwen3GuardNodePostprocessor, unspanned
 from .screener import Screener
+from .turns import turn
 
 _TEXT = CompletionForm()
 
@@ -77,6 +78,12 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
     def _get_prompt_modules(self) -> PromptMixinType:
         """The prompts are those of the engine inside."""
         return {"engine": self._engine}
+
+    @unspanned  # `BaseQueryEngine.aquery` has a span
+    async def aquery(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
+        """An answer; of many questions at once a few begin in each turn of the event loop."""
+        await turn()
+        return await super().aquery(str_or_query_bundle)
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         prompt = Prompt(self._screens, _TEXT, query_bundle.query_str)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .. import screener
+from ..core.conversation import Conversation
+from ..core.verdict import Verdict
 from .reporting import Report
+from .turns import turn
 
 
 class Screener(screener.Screener):
-    """As every adapter's; tells LlamaIndex's event handlers what was decided."""
+    """As every adapter's; tells LlamaIndex's event handlers what was decided, and lets callers take turns."""
 
     report_type = Report
+
+    async def _verdicts(self, conversations: Sequence[Conversation]) -> list[Verdict]:
+        await turn()
+        verdicts = await super()._verdicts(conversations)
+        await turn()
+        return verdicts
