@@ -89,24 +89,26 @@ def test_a_pace_is_positive() -> None:
 # --- against the drivers that guard real streams ---
 
 
-def really_released(guard: Guard, text: str) -> int:
-    """How many characters the real driver lets leave; they come one by one."""
+def really_released(guard: Guard, items: Sequence[Piece]) -> int:
+    """How many characters the real driver lets leave."""
     policy = Policy()
     session = open_stream(guard, (Turn(role="user", content="Tell me."),), policy)
-    course: Course[str] = Course(
+    course: Course[Piece] = Course(
         gate=Gate(policy),
-        pieces=lambda item: (Piece(Point.RESPONSE, item),),
+        pieces=lambda item: (item,),
         patience=session.patience,
         without=lambda item, _: item,
         clock=lambda: 0.0,
     )
-    return len("".join(screened(iter(text), course, session, guard, policy)))
+    return sum(len(item.text) for item in screened(iter(items), course, session, guard, policy))
 
 
 @pytest.mark.parametrize("text", [STORY + HARM * 2, HARM, STORY, "我想 kill many people with a bomb 👍👍", "No."])
 def test_as_much_is_held_as_in_a_real_stream(text: str) -> None:
     guard = TransformersStreamGuard(str(WEIGHTS), device="cpu", threads=1, context_tokens=1024)
-    assert judge_stream(guard, said(text), Policy()).leaked["judged"] == really_released(guard, text)
+    result = judge_stream(guard, said(text), Policy())
+    items = Written(said(text).conversation.judged).items(result.ends)
+    assert result.leaked["judged"] == really_released(guard, items)
 
 
 # --- whatever the text, the pace and the policy ---
