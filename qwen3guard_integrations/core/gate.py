@@ -95,7 +95,8 @@ class Gate(Generic[T]):
 
     Args:
         policy: What passes, how many tokens must agree (`debounce`), and what may leave early (`hold`).
-        reserve: So many of the last items are kept back even if they may leave, so that a stop can take them back.
+        reserve: So many of the last items are kept back even if they may leave, so that a stop can take them back; until
+            the stream has ended and nothing of it is left to judge.
         locked: Nothing leaves before `prompt_decided`: the prompt is still being judged.
 
     Attributes:
@@ -124,6 +125,7 @@ class Gate(Generic[T]):
     _last: tuple[dict[Point, int], bool] = field(default_factory=lambda: ({}, False), init=False)
     _muted: frozenset[Point] = field(default=frozenset(), init=False)
     _unguarded: bool = field(default=False, init=False)
+    _settled: bool = field(default=False, init=False)
     _extra: list[Decision] = field(default_factory=list, init=False)
 
     # --- what comes in ---
@@ -253,6 +255,7 @@ class Gate(Generic[T]):
                 self._refuse(track, track.last)
             else:
                 track.cleared = track.came
+        self._settled = True
 
     def prompt_decided(self, decisions: Iterable[Decision]) -> None:
         """Take the decisions about the prompt: what is judged may leave now. What does not pass stops the stream."""
@@ -311,7 +314,7 @@ class Gate(Generic[T]):
         if self.locked:
             return []
         cleared = self._clear()
-        keep = 0 if self.ended and not self.stopped else self.reserve
+        keep = self._kept
         taken = []
         while len(self._items) > keep and (self._items[0].end <= cleared or self._may_leave_early(self._items[0], now)):
             held = self._items.popleft()
@@ -321,6 +324,17 @@ class Gate(Generic[T]):
             self.dropped += len(self._items)
             self._items.clear()
         return taken
+
+    @property
+    def _kept(self) -> int:
+        """How many items stay for a stop to take back: the reserve, until nothing is left that could stop the stream.
+
+        That every character is covered is not enough: at the end a guard may be asked about the whole answer too.
+        """
+        if not self.reserve or not self.ended or self.stopped:
+            return self.reserve
+        settled = self._settled or not self.asked
+        return 0 if settled and all(track.judged == track.came for track in self._whole_tracks) else self.reserve
 
     def _clear(self) -> int:
         """How many characters, from the beginning of the stream, may leave."""
@@ -354,8 +368,8 @@ class Gate(Generic[T]):
         return self._left > 0
 
     def early_in(self, now: float) -> float | None:
-        """Seconds until the oldest item leaves unjudged; None where it does not (`hold` is not "window")."""
-        if self.policy.hold != "window" or not self._items or self.locked:
+        """Seconds until the oldest item leaves unjudged; None where it does not, however long it waits."""
+        if self.policy.hold != "window" or len(self._items) <= self._kept or self.locked or self._whole_tracks:
             return None
         return max(0.0, self._items[0].since + self.policy.hold_seconds - now)
 
@@ -383,5 +397,5 @@ class Gate(Generic[T]):
         self._items.clear()
         self._unasked.clear()
         self._splitter = ThinkingSplitter(thinking, begun=bool(self._left))
-        self.stopped, self.ended = None, False
+        self.stopped, self.ended, self._settled = None, False, False
         return ends

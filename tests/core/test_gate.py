@@ -362,6 +362,92 @@ def test_text_that_the_guard_left_out_is_an_error() -> None:
 # --- going back ---
 
 
+@given(steps, st.integers(0, 3), st.integers(1, 6))
+def test_the_reserve_stays_until_everything_is_judged(script: Any, lag: int, reserve: int) -> None:
+    script = [(what, delta.replace("x", "y")) for what, delta in script]
+    played, pushed = Played(Gate(Policy(), reserve=reserve), lag), list[str]()
+    for what, delta in [*script, ("end", ""), ("take", ""), ("ask", ""), ("final", ""), ("take", "")]:
+        if what == "text":
+            played.push(delta)
+            pushed.append(delta)
+        elif what == "end":
+            played.gate.finish()
+        elif what == "final":
+            played.reply(final=True)
+        else:
+            getattr(played, what)()
+        assert len(played.out) <= max(0, len(pushed) - reserve) or not played.gate.asked
+    played.gate.settle()
+    played.take()
+    assert played.out == pushed, "in the end everything leaves"
+
+
+@given(steps, st.integers(0, 3), st.integers(1, 6), st.booleans())
+def test_a_stop_takes_the_reserve_back_whenever_it_comes(script: Any, lag: int, reserve: int, settled: bool) -> None:
+    played = Played(Gate(Policy(debounce=1), reserve=reserve), lag, settled)
+    for what, delta in script:
+        played.push(delta.replace("x", "y")) if what == "text" else getattr(played, what)()
+    played.push("x")
+    played.gate.finish()
+    played.take()
+    played.ask()
+    played.reply(final=True)
+    played.take()
+    assert played.gate.stopped is not None
+    assert played.gate.dropped >= min(reserve, len(played.out) + played.gate.dropped)
+    assert not played.gate.holding
+
+
+def test_the_last_look_at_the_whole_answer_can_take_the_reserve_back() -> None:
+    gate: Gate[str] = Gate(Policy(), reserve=2)
+    gate.push("a", [Piece(Point.RESPONSE, "a")])
+    gate.push("b", [Piece(Point.RESPONSE, "b")])
+    gate.ask()
+    gate.judged([Judgement(Point.RESPONSE, 2, SAFE, settled=True)])
+    gate.finish()
+    assert gate.take() == [], "every character is judged, the whole is not"
+    gate.judged([Judgement(Point.RESPONSE, 2, UNSAFE, settled=True)])
+    assert gate.take() == []
+    assert gate.dropped == 2
+
+
+def test_a_tool_call_at_the_end_can_take_the_reserve_back() -> None:
+    for action, left in ((Action.ALLOW, ["a", "call"]), (Action.BLOCK, [])):
+        gate: Gate[str] = Gate(Policy(), reserve=2)
+        judged(gate, "a", [SAFE])
+        gate.push("call", [Piece(Point.TOOL_CALL, "f(x)")])
+        gate.finish()
+        gate.settle()
+        assert gate.take() == []
+        gate.whole_decided([Decision(point=Point.TOOL_CALL, action=action)])
+        assert [item for item, _ in gate.take()] == left
+
+
+@pytest.mark.parametrize("case", ["unjudged", "failed", "muted"])
+def test_the_reserve_leaves_where_nobody_is_asked_any_more(case: str) -> None:
+    points = {"unjudged": {"response": "allow", "reasoning": "allow"}, "muted": {"reasoning": "drop"}}.get(case, {})
+    policy = Policy.model_validate({"points": points, "mode": "loose", "on_guard_error": "allow"})
+    gate: Gate[str] = Gate(policy, reserve=2)
+    judged(gate, "aa", [UNSAFE, UNSAFE] if case == "muted" else [SAFE, SAFE], Point.REASONING)
+    if case == "failed":
+        gate.failed(GuardUnavailableError("down"))
+    elif case == "muted":
+        gate.push("a", [Piece(Point.REASONING, "a")])  # what is left out anyway may stay unjudged
+    gate.finish()
+    if gate.asked:
+        gate.settle()
+    gate.take()
+    assert not gate.holding
+
+
+def test_a_reserve_that_waits_for_more_text_has_no_time_to_leave() -> None:
+    gate: Gate[str] = Gate(Policy(hold="window", hold_seconds=0.5), reserve=1)
+    gate.push("a", [Piece(Point.RESPONSE, "a")], 10.0)
+    assert gate.early_in(11.0) is None, "the course would wake up for nothing, again and again"
+    gate.push("b", [Piece(Point.RESPONSE, "b")], 10.2)
+    assert gate.early_in(10.2) == pytest.approx(0.3)
+
+
 def test_rewinding_takes_back_what_has_not_left() -> None:
     gate: Gate[str] = Gate(Policy(), reserve=3)
     assert "".join(judged(gate, "abcd", [SAFE, SAFE, UNSAFE, UNSAFE])) == "a", "a stop takes the reserve back too"

@@ -17,10 +17,13 @@ from pydantic import BaseModel
 
 from qwen3guard_integrations import (
     BlockedError,
+    Conversation,
     GuardConfigurationError,
     GuardError,
     GuardUnavailableError,
     Policy,
+    Severity,
+    Verdict,
 )
 from qwen3guard_integrations.langchain import guard_model
 from qwen3guard_integrations.langchain.answer import HAS_REFUSAL_BLOCKS
@@ -445,6 +448,23 @@ async def test_the_model_goes_on_anew_from_the_last_clean_place(make_guard: Any,
     assert effort["retries"] == 1
     assert effort["wait_tokens"] >= 2
     assert len({chunk.id for chunk in released}) == 1, "one answer has one id"
+
+
+def harm_between_both_ends(conversation: Conversation) -> Verdict:
+    """What no window shows: Unsafe only where the first and the last words stand together."""
+    harmful = {"one", "bomb"} <= set(conversation.judged.content.split())
+    return VIOLENT if harmful else Verdict(severity=Severity.SAFE)
+
+
+@pytest.mark.parametrize("script", [{"bomb": VIOLENT}, harm_between_both_ends], ids=["last window", "whole answer"])
+async def test_a_model_that_is_faster_than_the_guard_can_be_taken_back(script: Any, lane: Lane) -> None:
+    model = turns(["one ", *["word "] * 75, "and. ", "a ", "bomb ", "there."], ["fresh."])
+    guarded = guard_model(model, FakeGuard(script, delay=0.02), on_block="regenerate")
+    released = await lane.collect(guarded, "stream", "q")
+    kept = text_of(released).removesuffix("fresh.")
+    assert "fresh." in text_of(released)
+    assert len(kept.split()) <= 40, "40 of the 80 tokens are kept until the last word of the guard"
+    assert released[-1].response_metadata["qwen3guard"]["wait_tokens"] >= 40
 
 
 async def test_after_all_retries_comes_the_refusal(lane: Lane) -> None:
