@@ -63,17 +63,26 @@ class _Background:
             return self._loop
 
     def close(self) -> None:
-        """Close what is open on the loop (asynchronous generators keep the connections), then the loop."""
+        """End what is under way and close what is open on the loop, then the loop."""
         with self._lock:
             loop, thread, self._loop = self._loop, self._thread, None
         if loop is None or thread is None:
             return
         with contextlib.suppress(Exception):  # the process is ending: what could not be closed, the system closes
-            asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result(_GRACE)
+            asyncio.run_coroutine_threadsafe(_end_all(), loop).result(_GRACE)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_GRACE)
         if not thread.is_alive():
             loop.close()
+
+
+async def _end_all() -> None:
+    """As `asyncio.run` does: first the tasks, then the asynchronous generators, which keep the connections."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 _background = _Background()
