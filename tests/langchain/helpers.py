@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -47,13 +48,18 @@ def call_names(chunks: Sequence[Any]) -> list[str]:
 
 
 class ChunkModel(BaseChatModel):
-    """Streams the given chunks, and counts how many were pulled and whether the stream was closed early."""
+    """Streams the given chunks, and counts how many were asked for and whether the stream was closed early.
+
+    From the chunk `slow_from` on each takes `delay` seconds, so that whoever judges those before has time to.
+    """
 
     chunks: list[Any]
     pulled: list[Any] = Field(default_factory=list)
     closed: list[bool] = Field(default_factory=list)
     calls: list[list[BaseMessage]] = Field(default_factory=list)
     error_at: int | None = None
+    slow_from: int | None = None
+    delay: float = 0.5
 
     @classmethod
     def of(cls, *chunks: str | AIMessageChunk, **settings: Any) -> ChunkModel:
@@ -76,6 +82,20 @@ class ChunkModel(BaseChatModel):
         message = AIMessage(content=whole.content, tool_calls=whole.tool_calls, id=whole.id)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
+    def _asked(self, messages: list[BaseMessage]) -> Iterator[tuple[float, ChatGenerationChunk]]:
+        """Each chunk as it is asked for, and the seconds that it takes."""
+        self.calls.append(messages)
+        try:
+            for place, chunk in enumerate(self.chunks):
+                if place == self.error_at:
+                    raise ConnectionError("the model server went away")
+                self.pulled.append(chunk)
+                slow = self.slow_from is not None and place >= self.slow_from
+                yield self.delay if slow else 0.0, ChatGenerationChunk(message=chunk)
+        except GeneratorExit:
+            self.closed.append(True)
+            raise
+
     def _stream(
         self,
         messages: list[BaseMessage],
@@ -83,16 +103,9 @@ class ChunkModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        self.calls.append(messages)
-        try:
-            for place, chunk in enumerate(self.chunks):
-                if place == self.error_at:
-                    raise ConnectionError("the model server went away")
-                self.pulled.append(chunk)
-                yield ChatGenerationChunk(message=chunk)
-        except GeneratorExit:
-            self.closed.append(True)
-            raise
+        for seconds, chunk in self._asked(messages):
+            time.sleep(seconds)
+            yield chunk
 
     async def _astream(
         self,
@@ -101,8 +114,8 @@ class ChunkModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in self._stream(messages, stop, None, **kwargs):
-            await asyncio.sleep(0)
+        for seconds, chunk in self._asked(messages):
+            await asyncio.sleep(seconds)
             yield chunk
 
 
