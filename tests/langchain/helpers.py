@@ -82,20 +82,6 @@ class ChunkModel(BaseChatModel):
         message = AIMessage(content=whole.content, tool_calls=whole.tool_calls, id=whole.id)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _asked(self, messages: list[BaseMessage]) -> Iterator[tuple[float, ChatGenerationChunk]]:
-        """Each chunk as it is asked for, and the seconds that it takes."""
-        self.calls.append(messages)
-        try:
-            for place, chunk in enumerate(self.chunks):
-                if place == self.error_at:
-                    raise ConnectionError("the model server went away")
-                self.pulled.append(chunk)
-                slow = self.slow_from is not None and place >= self.slow_from
-                yield self.delay if slow else 0.0, ChatGenerationChunk(message=chunk)
-        except GeneratorExit:
-            self.closed.append(True)
-            raise
-
     def _stream(
         self,
         messages: list[BaseMessage],
@@ -103,9 +89,18 @@ class ChunkModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for seconds, chunk in self._asked(messages):
-            time.sleep(seconds)
-            yield chunk
+        self.calls.append(messages)
+        try:
+            for place, chunk in enumerate(self.chunks):
+                if place == self.error_at:
+                    raise ConnectionError("the model server went away")
+                self.pulled.append(chunk)
+                if self.slow_from is not None and place >= self.slow_from:
+                    time.sleep(self.delay)
+                yield ChatGenerationChunk(message=chunk)
+        except GeneratorExit:
+            self.closed.append(True)
+            raise
 
     async def _astream(
         self,
@@ -114,9 +109,15 @@ class ChunkModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for seconds, chunk in self._asked(messages):
-            await asyncio.sleep(seconds)
+        chunks = self._stream(messages, stop, None, **kwargs)
+        while (chunk := await self._next_of(chunks)) is not None:
             yield chunk
+
+    async def _next_of(self, chunks: Iterator[ChatGenerationChunk]) -> ChatGenerationChunk | None:
+        if self.slow_from is not None:
+            return await asyncio.to_thread(next, chunks, None)
+        await asyncio.sleep(0)
+        return next(chunks, None)
 
 
 class Recorder(BaseTracer):
