@@ -1,8 +1,0 @@
-"""Random tests without a deadline for each example: a busy machine is no bug. `test_long_*` watch the time."""
-
-from __future__ import annotations
-
-from hypothesis import settings
-
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
