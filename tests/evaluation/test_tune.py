@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from sklearn.model_selection import StratifiedKFold
 
 from qwen3guard_integrations import Action, Category, GuardConfigurationError, Policy, Verdict
 from qwen3guard_integrations.evaluation import Aim, AimNotMetError, Binary, Result, StreamResult, Tuned, tune
+from qwen3guard_integrations.evaluation._numeric import np
 from qwen3guard_integrations.evaluation.tuning.aim import ALARMS, F1, RECALL
-from qwen3guard_integrations.evaluation.tuning.cases import decision_of
+from qwen3guard_integrations.evaluation.tuning.cases import Cases, decision_of
+from qwen3guard_integrations.evaluation.tuning.folds import divided
 from qwen3guard_integrations.evaluation.tuning.policy_file import policy_text
 from qwen3guard_integrations.evaluation.tuning.tune import POINTS
 from tests.evaluation.labelled import CONTROVERSIAL, SAFE, UNSAFE, drawn, labelled, numbered, policies, scored
@@ -197,7 +201,12 @@ def test_folds_have_their_part_of_each_data_set_however_small() -> None:
     data = {"big": drawn(100, 1), **{f"small {number}": drawn(4, number) for number in range(5)}}
     tuned = tune(data, "highest f1", folds=10)
     assert [fold.rows for fold in tuned.folds] == [12] * 10
-    assert sum(fold.rows for fold in tuned.folds) == tuned.rows == 120
+    cases = Cases.of({**data, "uneven": drawn(30, 9)[1::3]}, "strict")
+    folds = list(divided(cases, 5, seed=0))
+    assert np.all(np.sum(folds, axis=0) == 1)  # each row is held out once
+    for name, least in (("big", 10), ("uneven", 1)):
+        for rows in (cases.of_data(name) & cases.unsafe, cases.of_data(name) & ~cases.unsafe):
+            assert {np.count_nonzero(rows & fold) for fold in folds} == {least}
 
 
 # --- categories ---
@@ -246,6 +255,14 @@ def test_of_few_rows_only_a_named_category_is_let_through() -> None:
     ruled = Policy.strict(categories={POLITICS: "redact"})
     for base in (Policy.strict(), ruled):
         assert tune(data, aim, base=base, categories="political").flagged == (POLITICS,)
+
+
+def test_a_category_of_which_mostly_harm_is_stopped_is_only_let_through_when_named() -> None:
+    violent = [scored(0.8, UNSAFE, "Violent")] * 12 + [scored(0.8, SAFE, "Violent")] * 5
+    others = [scored(0.8, UNSAFE, "PII")] * 188 + [scored(0.1, SAFE)] * 20
+    data, aim = {"d": numbered([*violent, *others])}, "recall>=0.85, fewest blocks"
+    assert tune(data, aim, base=Policy.strict()).flagged == ()
+    assert tune(data, aim, base=Policy.strict(), categories=["Violent"]).flagged == (Category.VIOLENT,)
 
 
 def test_letting_a_category_through_may_be_what_meets_the_aim() -> None:
@@ -387,3 +404,20 @@ def test_aim_given_ready_made_or_in_parts() -> None:
     assert by_text == tune(DATA, ["recall>=0.9", "fewest blocks@xstest"])
     assert by_text == tune(DATA, Aim.of("recall>=0.9, fewest blocks@xstest"))
     assert by_text.promised(ALARMS).objective is False
+
+
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [
+        ("numpy", "from qwen3guard_integrations.evaluation import tune"),
+        ("sklearn", "from qwen3guard_integrations.evaluation import tune"),
+        ("matplotlib", "import qwen3guard_integrations.evaluation.tuning.picture"),
+        ("tomlkit", "from qwen3guard_integrations.evaluation.tuning import policy_file; policy_file._toml({})"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_line_that_installs_it(missing: str, code: str) -> None:
+    command = [sys.executable, "-c", f"import sys; sys.modules[{missing!r}] = None; {code}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    message = done.stderr.splitlines()[-1]
+    assert missing in message
+    assert 'pip install "qwen3guard-integrations[eval]"' in message

@@ -17,8 +17,9 @@ from qwen3guard_integrations.core.policy import Thresholds
 from qwen3guard_integrations.evaluation import Aim, AimNotMetError, Binary, Result, tune
 from qwen3guard_integrations.evaluation._numeric import np
 from qwen3guard_integrations.evaluation.tuning.aim import Constraint, Measure
-from qwen3guard_integrations.evaluation.tuning.cases import Cases, ThresholdName, decision_of, with_threshold
+from qwen3guard_integrations.evaluation.tuning.cases import Cases, decision_of, with_threshold
 from qwen3guard_integrations.evaluation.tuning.search import Search
+from qwen3guard_integrations.evaluation.tuning.tuned import ThresholdName
 from tests.evaluation.labelled import CONTROVERSIAL, SAFE, UNSAFE, labelled, numbered, policies, scored
 
 NAMES: tuple[ThresholdName, ...] = ("unsafe", "controversial")
@@ -54,6 +55,8 @@ def test_every_row_at_every_threshold_as_the_policy_decides(
     for gap in range(len(search.high)):
         searched = search.stopped(policy, gap).tolist()
         low, high = float(search.low[gap]), float(search.high[gap])
+        if high - low > 1e-9:  # the one that is written keeps away from both ends
+            assert abs(search.threshold(gap) - (low + high) / 2) <= (high - low) / 3.999
         for threshold in (search.threshold(gap), high, math.nextafter(low, 1)):  # high: some row is exactly there
             assert low < threshold <= high
             tuned = with_threshold(policy, name, threshold)

@@ -11,21 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Self
-
-from numpy.typing import NDArray
+from typing import Final, Self
 
 from ...core.decision import Action, Decision
 from ...core.points import Point
 from ...core.policy import Mode, Policy, Rule, Thresholds
 from ...core.verdict import Category, Severity, Verdict
-from .._numeric import Numbers, Truths, np
+from .._numeric import Counts, Numbers, Truths, np
 from ..metrics import Binary
 from ..readings import severity_of, unsafe
 from ..results import Result
+from .tuned import ThresholdName
 
-Ranks = NDArray[np.intp]
-ThresholdName = Literal["unsafe", "controversial"]
+Ranks = Counts  # whole numbers that say which
 Outcome = Mapping[str | None, Binary]
 """The figures of each data set by its name, and under None those of all rows."""
 
@@ -125,7 +123,7 @@ class Cases:
             unsafe=np.array([unsafe(result.label.severity, labels) for result in rows], dtype=bool),
             data=np.repeat(np.arange(len(results)), [len(part) for part in results.values()]),
             names=tuple(results),
-            kind=np.array([kinds.setdefault(_Kind.of(result), len(kinds)) for result in rows], dtype=np.intp),
+            kind=np.array([kinds.setdefault(_Kind.of(result), len(kinds)) for result in rows], dtype=np.int64),
             kinds=tuple(kinds),
         )
 
@@ -153,8 +151,8 @@ class Cases:
         verdicts = [verdict_of(result) for result in self.results]
         return Steps(
             score=np.array([_score(verdict, name) for verdict in verdicts], dtype=float),
-            below=np.array([_rank(highest, verdict) for verdict in verdicts], dtype=np.intp),
-            above=np.array([_rank(lowest, verdict) for verdict in verdicts], dtype=np.intp),
+            below=np.array([_rank(highest, verdict) for verdict in verdicts], dtype=np.int64),
+            above=np.array([_rank(lowest, verdict) for verdict in verdicts], dtype=np.int64),
         )
 
     def stoppable(self, policy: Policy) -> bool:

@@ -18,8 +18,9 @@ from ...core.policy import Policy
 from ...core.verdict import Category, Severity, Verdict
 from .._numeric import Truths, np
 from .aim import F1, Aim
-from .cases import Cases, Steps, ThresholdName, flagging, with_threshold
+from .cases import Cases, Steps, flagging, with_threshold
 from .search import Figures, Search
+from .tuned import ThresholdName
 
 EVIDENCE: Final = 10
 """Stopped rows that a category must have before it is let through unnamed: of fewer, "mostly" would say little."""

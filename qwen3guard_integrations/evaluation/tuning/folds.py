@@ -18,7 +18,7 @@ def cross_validated(
 ) -> tuple[tuple[Fold, ...], tuple[Outcome, ...]]:
     """What is chosen without each fold, and what that does with the rows of the fold, by `Policy.decide`."""
     parts, outcomes = [], []
-    for held_out in _divided(cases, folds, seed):
+    for held_out in divided(cases, folds, seed):
         best, *_ = choices(cases, ~held_out, begin, wanted)
         outcomes.append(cases.outcome(best.policy, held_out))
         parts.append(
@@ -33,7 +33,7 @@ def cross_validated(
     return tuple(parts), tuple(outcomes)
 
 
-def _divided(cases: Cases, folds: int, seed: int) -> Iterator[Truths]:
+def divided(cases: Cases, folds: int, seed: int) -> Iterator[Truths]:
     """The rows of each fold."""
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

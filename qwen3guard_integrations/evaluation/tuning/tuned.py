@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import field_serializer
 
@@ -11,8 +11,8 @@ from ...core.policy import Mode, Policy
 from ...core.verdict import Category, Value
 from ..metrics import Binary
 from .aim import Aim, Measure
-from .cases import ThresholdName
 
+ThresholdName = Literal["unsafe", "controversial"]
 POLICY_FILES: Final = (".toml", ".yaml", ".yml", ".json")
 PICTURES: Final = (".svg", ".png", ".html")
 
