@@ -8,7 +8,12 @@
     |   |-- GuardTimeoutError         no verdict before the deadline                            (retryable)
     |   |-- GuardResponseError        an answer that cannot be read as a verdict
     |   `-- GuardConfigurationError   a setting is missing or wrong; also a ValueError
-    `-- BlockedError                  the policy stopped a text
+    |-- BlockedError                  the policy stopped a text
+    `-- of evaluations (each in its module, also ValueErrors but for the last)
+        |-- DataError                 labelled rows cannot be read
+        |-- RunError                  the folder of a run is not what was asked for
+        |-- SummaryError              figures cannot be read, or not be compared
+        `-- AimNotMetError            no policy keeps what was asked of it
 
 `BlockedError` is not a `GuardError`: a retry or a fall-back that is meant for a guard in trouble must not
 run again what was stopped on purpose.
