@@ -1,7 +1,6 @@
 """What a policy is tuned for: what must hold, and what is then made as good as it can be.
 
-The grammar, one part at a time; parts are joined with commas or semicolons, or
-given one by one::
+The grammar of a part; parts are joined with commas or semicolons, or given one by one::
 
     part       = constraint | objective
     constraint = figure [at] (">=" | "<=" | "at least" | "at most") number      recall>=0.95

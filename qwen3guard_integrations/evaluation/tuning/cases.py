@@ -3,7 +3,7 @@
 A threshold moves the severity of a row in one step: `below` where the row's score is below it, `above` from it on.
 Both come from `Thresholds.severity_of` itself, asked at the two ends of the range, and what stops which severity of
 which row comes from `Policy.decide`: no rule of the policy is written a second time here. Only the number that a
-threshold is compared with is (`_SCORES`), and the tests hold it against the policy on every row.
+threshold is compared with is (`_score`), and the tests hold it against the policy on every row.
 """
 
 from __future__ import annotations

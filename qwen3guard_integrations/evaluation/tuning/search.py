@@ -150,20 +150,19 @@ class Search:
 
     def figures(self, policy: Policy, aim: Aim, confidence: float | None, more: Sequence[Measure] = ()) -> Figures:
         """What `policy` does with each threshold: the measures of the aim, and `more`."""
-        table = {name: self._counts(policy, name) for name in {of.data for of in (*aim.measures, *more, F1)}}
+        below, above = (self.cases.stopped(policy, rank)[self.rows] for rank in (self.steps.below, self.steps.above))
+        measures = dict.fromkeys((*aim.measures, *more, F1))
+        table = {data: self._counts(data, below, above) for data in {of.data for of in measures}}
         assured = {}
         for constraint in aim.constraints:
             worst, figure = table[constraint.measure.data][1], constraint.measure.figure
             assured[constraint] = worst.figure(figure) if confidence is None else worst.bound(figure, confidence)
-        measures = dict.fromkeys((*aim.measures, *more, F1))
         return Figures({of: table[of.data][0].figure(of.figure) for of in measures}, assured, aim)
 
-    def _counts(self, policy: Policy, data: str | None) -> tuple[Counts, Counts]:
+    def _counts(self, data: str | None, below: Truths, above: Truths) -> tuple[Counts, Counts]:
         """Counts over one data set, and the worst ones that scores which are off could make of them."""
-        cases, steps = self.cases, self.steps
-        below, above = (cases.stopped(policy, rank)[self.rows] for rank in (steps.below, steps.above))
-        rows = cases.of_data(data)[self.rows]
-        unsafe, harmless = rows & cases.unsafe[self.rows], rows & ~cases.unsafe[self.rows]
+        rows, harm = self.cases.of_data(data)[self.rows], self.cases.unsafe[self.rows]
+        unsafe, harmless = rows & harm, rows & ~harm
         sizes = int(unsafe.sum()), int(harmless.sum())
         plain, worst = (self.below, self.below), (self.surely_below, self.perhaps_below)
         return (
