@@ -77,8 +77,14 @@ class _Background:
 
 
 async def _end_all() -> None:
-    """As `asyncio.run` does: first the tasks, then the asynchronous generators, which keep the connections."""
+    """First the tasks, then the asynchronous generators, which keep the connections, as `asyncio.run` does.
+
+    What was cancelled by its caller ends by itself, and with it the tasks that it has begun; only what is left then is
+    cancelled here.
+    """
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        _, tasks = await asyncio.wait(tasks, timeout=_GRACE / 4)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
