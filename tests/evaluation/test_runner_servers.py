@@ -75,7 +75,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             assert process.stderr
-            assert server.wait_until(lambda server: len(server.requests) > 30, 60)
+            assert server.wait_until(lambda server: len(server.requests) > 20, 60)  # from here on it hangs
             begin = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=30) == 130
