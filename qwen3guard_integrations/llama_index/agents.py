@@ -20,7 +20,8 @@ from ..core.errors import GuardConfigurationError
 from ..core.flow import arun
 from ..core.policy import Policy
 from ..guards.protocol import Guard
-from .answer import ChatForm, OnBlock, Prompt, Screens
+from .answer import OnBlock, Prompt, Screens
+from .forms import ChatForm
 from .llm import guarded_llm
 from .screener import Screener
 from .tools import guard_tool
@@ -90,7 +91,7 @@ def _guarded_class(base: type[Any], screens: Screens) -> Any:
     async def init_run(self: Any, ctx: Context, ev: AgentWorkflowStartEvent) -> AgentInput | StopEvent:
         """Judges what the agent is given, and sets up the run."""
         given = await _Given.of(ev)
-        prompt = Prompt(screens, _MESSAGES, given.messages)
+        prompt = Prompt(screens, _MESSAGES, given.messages, answers_last=given.message is not None)
         await arun(prompt.screened(), screens.screener.adecide)
         if prompt.stopped is None:
             started: AgentInput = await base.init_run(self, ctx, await given.after(prompt.after))

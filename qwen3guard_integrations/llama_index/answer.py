@@ -6,12 +6,10 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, TypeGuard
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
-    ChatResponse,
-    CompletionResponse,
     MessageRole,
     TextBlock,
     ToolCallBlock,
@@ -29,11 +27,12 @@ from ..core.words import tool_call_text
 from ..guards.protocol import StreamSession
 from ..guards.streaming import open_stream
 from ..reporting import entry
+from .asked import Asked, Said, asked
+from .forms import Form, Response
+from .growth import Growth
 from .messages import (
     items_of,
-    joined_reasoning,
     parts_of,
-    reasoning_of,
     text_of,
     tool_calls_of,
     turn_of,
@@ -43,7 +42,6 @@ from .messages import (
 from .screener import Screener
 
 OnBlock = Literal["refuse", "raise"]
-Response = ChatResponse | CompletionResponse
 
 WITHHELD: Final = "qwen3guard_withheld"
 """The only argument of a call that lost its own because they may not pass: a guarded tool answers it and does not
@@ -61,12 +59,14 @@ class Screens:
         on_block: What becomes of a blocked answer.
         prompt: Whether the prompt is judged.
         withholds: A tool call that may not pass loses its arguments and stays, so that an agent can go on.
+        within: The LLM is part of a query engine: its answers are judged as answers to the question to the engine.
     """
 
     screener: Screener
     on_block: OnBlock = "refuse"
     prompt: bool = True
     withholds: bool = False
+    within: bool = False
 
     def where_tools_run(self, decision: Decision) -> Decision:
         """`decision`, without a review that takes place when the tool is about to run."""
@@ -74,73 +74,13 @@ class Screens:
             return decision.model_copy(update={"action": Action.FLAG})
         return decision
 
-    def repeats(self, other: object) -> bool:
-        """Whether `other` guards in the same way."""
+    def answers_like(self, other: object) -> TypeGuard[Screens]:
+        """Whether answers that go through `other` would be judged twice here, to the same end."""
         return (
             isinstance(other, Screens)
             and self.screener.repeats(other.screener)
-            and (self.on_block, self.prompt, self.withholds) == (other.on_block, other.prompt, other.withholds)
+            and (self.on_block, self.withholds) == (other.on_block, other.withholds)
         )
-
-
-# --- chat and completion: the same answer in two forms ---
-
-
-class Form(Protocol):
-    """What differs between answers to messages and answers to a text."""
-
-    def messages(self, prompt: Any) -> list[ChatMessage]:
-        """The prompt as messages."""
-
-    def prompt(self, messages: Sequence[ChatMessage]) -> Any:
-        """Messages as the prompt."""
-
-    def message(self, response: Any) -> ChatMessage:
-        """The answer in a response."""
-
-    def response(self, message: ChatMessage, delta: str | None, extra: dict[str, Any]) -> Response:
-        """A response with an answer that is not the model's own, or not all of it."""
-
-
-class ChatForm:
-    """Messages in, messages out."""
-
-    def messages(self, prompt: Sequence[ChatMessage]) -> list[ChatMessage]:
-        """The prompt itself."""
-        return list(prompt)
-
-    def prompt(self, messages: Sequence[ChatMessage]) -> Any:
-        """The messages themselves."""
-        return list(messages)
-
-    def message(self, response: ChatResponse) -> ChatMessage:
-        """The message of the response."""
-        return response.message
-
-    def response(self, message: ChatMessage, delta: str | None, extra: dict[str, Any]) -> ChatResponse:
-        """Without the provider's raw answer, which repeats what was left out."""
-        return ChatResponse(message=message, delta=delta, additional_kwargs=extra)
-
-
-class CompletionForm:
-    """Text in, text out."""
-
-    def messages(self, prompt: str) -> list[ChatMessage]:
-        """The text as the user's."""
-        return [ChatMessage(content=prompt)]
-
-    def prompt(self, messages: Sequence[ChatMessage]) -> Any:
-        """The text of the only message."""
-        return messages[0].content or ""
-
-    def message(self, response: CompletionResponse) -> ChatMessage:
-        """The text as the assistant's."""
-        extra = response.additional_kwargs
-        return ChatMessage(role=MessageRole.ASSISTANT, content=response.text, additional_kwargs=extra)
-
-    def response(self, message: ChatMessage, delta: str | None, extra: dict[str, Any]) -> CompletionResponse:
-        """Without the provider's raw answer, which repeats what was left out."""
-        return CompletionResponse(text=message.content or "", delta=delta, additional_kwargs=extra)
 
 
 # --- the prompt ---
@@ -152,6 +92,7 @@ class Prompt:
 
     Attributes:
         given: As the caller gave it; after `screened` what the model may get.
+        answers_last: Without its last message there is nothing to answer.
         decisions: What was decided.
         after: What stands in place of each message, None for those that go; where something changes.
         stopped: The decision that lets the model get nothing.
@@ -160,6 +101,7 @@ class Prompt:
     screens: Screens
     form: Form
     given: Any
+    answers_last: bool = False
     decisions: Sequence[Decision] = ()
     after: list[ChatMessage | None] | None = None
     stopped: Decision | None = None
@@ -181,7 +123,7 @@ class Prompt:
         judged = [[next(rest) for _ in own] for own in items]
         self.after = [after_decisions(message, own, policy) for message, own in zip(messages, judged, strict=True)]
         kept = [message for message in self.after if message is not None]
-        if kept:
+        if kept and not (self.answers_last and self.after[-1] is None):
             self.given = self.form.prompt(kept)
         else:  # there is nothing left to answer
             self.stopped = failed.blocking()
@@ -193,7 +135,7 @@ class Prompt:
             BlockedError: `on_block` is "raise".
         """
         assert self.stopped is not None
-        return _refused(self.screens, self.form, self.stopped, streamed=streamed)
+        return refused(self.screens, self.form, self.stopped, streamed=streamed)
 
 
 def after_decisions(message: ChatMessage, decisions: Sequence[Decision], policy: Policy) -> ChatMessage | None:
@@ -208,7 +150,7 @@ def after_decisions(message: ChatMessage, decisions: Sequence[Decision], policy:
 _BESIDE: Final = frozenset({Point.REASONING, Point.TOOL_CALL})
 
 
-def _refused(screens: Screens, form: Form, decision: Decision, *, streamed: bool, before: str = "") -> Response:
+def refused(screens: Screens, form: Form, decision: Decision, *, streamed: bool, before: str = "") -> Response:
     """The last words in place of an answer, or of what is left of it after `before`."""
     if screens.on_block == "raise" and decision.action is not Action.REDACT:
         raise BlockedError(decision)
@@ -227,13 +169,17 @@ class Answer:
 
     Attributes:
         prompt: What the model was given.
-        told: What was decided about a streamed answer.
+        gate: What a streamed answer passes.
+        begun: What had left before this stream began.
     """
 
     screens: Screens
     form: Form
     prompt: Any
+    begun: str = ""
     gate: Gate[Response] = field(init=False)
+    _asked: Asked | None = field(init=False)
+    _said: Said | None = field(default=None, init=False)
     _session: StreamSession | None = field(default=None, init=False)
     _growth: Growth = field(init=False)
     _last: Response | None = field(default=None, init=False)
@@ -244,6 +190,7 @@ class Answer:
     def __post_init__(self) -> None:
         self.gate = Gate(self.policy)
         self._growth = Growth()
+        self._asked = asked() if self.screens.within else None
 
     @property
     def policy(self) -> Policy:
@@ -253,7 +200,10 @@ class Answer:
     @property
     def context(self) -> tuple[Turn, ...]:
         """The conversation that is answered."""
-        turns = map(turn_of, self.form.messages(self.prompt))
+        if self._asked is not None:
+            turns = [Turn(role="user", content=self._asked.question)]
+        else:
+            turns = [*map(turn_of, self.form.messages(self.prompt))]
         return tuple(turn for turn in turns if not turn.blank)
 
     # --- that comes whole ---
@@ -265,7 +215,7 @@ class Answer:
             BlockedError: The answer was stopped, and `on_block` is "raise".
         """
         message = self.form.message(response)
-        parts = parts_of(message)
+        parts = parts_of(message, response.additional_kwargs)
         context = self.context
         decisions = yield [Item(point, Conversation(turns=(*context, turn))) for point, turn in parts]
         self._calls = tool_calls_of(message)
@@ -278,14 +228,27 @@ class Answer:
             stopped = stopped or failed.blocking()
         if stopped is not None or after is None:
             assert stopped is not None
-            return _refused(self.screens, self.form, stopped, streamed=False)
+            self._tell_of(stopped)
+            return self._say(refused(self.screens, self.form, stopped, streamed=False))
         after = self._withholding(after)
         if after is message:
-            return response
-        first = next(decision for decision in decisions if not decision.passes)
-        return self.form.response(
-            after, after.content if response.delta is not None else None, {"qwen3guard": entry(first)}
-        )
+            self._tell_of(None)
+            return self._say(response)
+        gone = [decision for decision in decisions if not decision.passes]
+        self._tell_of(next((decision for decision in gone if decision.point is not Point.REASONING), None))
+        delta = after.content if response.delta is not None else None
+        return self._say(self.form.response(after, delta, {"qwen3guard": entry(gone[0])}))
+
+    def _say(self, response: Response, *, streamed: bool = False) -> Response:
+        """`response`; the engine that the LLM belongs to is told what may leave it."""
+        if self._asked is not None:
+            self._said = self._said or self._asked.saying(streamed=streamed)
+            self._said.text = text_of(self.form.message(response)) or self._said.text
+        return response
+
+    def _tell_of(self, failed: Decision | None) -> None:
+        if self._asked is not None:
+            self._asked.failed = failed
 
     # --- that is streamed ---
 
@@ -356,7 +319,7 @@ class Answer:
         message = self.form.message(response)
         self._left = text_of(message) or self._left
         after = self._withholding(message)
-        return response if after is message else self.form.response(after, response.delta, {})
+        return self._say(response if after is message else self.form.response(after, response.delta, {}), streamed=True)
 
     def ending(self) -> list[Response]:
         """What the reader gets after everything that may leave has left.
@@ -366,8 +329,10 @@ class Answer:
         """
         if self.gate.stopped is None:
             return []
-        begun = self._left if self.gate.anything_left else ""
-        return [_refused(self.screens, self.form, self.gate.stopped, streamed=True, before=begun)]
+        begun = self._left if self.gate.anything_left else self.begun
+        self._tell_of(self.gate.stopped)
+        last = refused(self.screens, self.form, self.gate.stopped, streamed=True, before=begun)
+        return [self._say(last, streamed=True)]
 
     def close(self) -> None:
         """Free the session."""
@@ -379,38 +344,3 @@ def _call_in(block: Any) -> Mapping[str, Any] | None:
     if not isinstance(block, ToolCallBlock):
         return None
     return {"name": block.tool_name, "args": block.tool_kwargs, "id": block.tool_call_id}
-
-
-class Growth:
-    """What each response of a stream says more than the one before it.
-
-    Responses are cumulative: their message says all so far, and their delta what is new. Readers use either, so both
-    are judged. Some models give only one of them, or messages that are not cumulative.
-    """
-
-    def __init__(self) -> None:
-        self._text = ""
-        self._reasoning = ""
-        self._calls = ""
-
-    def pieces(self, message: ChatMessage, delta: str | None, extra: Mapping[str, Any]) -> list[Piece]:
-        """The new text of each track, in the order in which models write them."""
-        text, reasoning = text_of(message), reasoning_of(message)
-        calls = "\n".join(map(tool_call_text, tool_calls_of(message)))
-        thought = joined_reasoning(
-            "", {key: value for key, value in extra.items() if key not in message.additional_kwargs}
-        )
-        pieces = [
-            Piece(Point.REASONING, _grown(self._reasoning, reasoning, thought)),
-            Piece(Point.RESPONSE, _grown(self._text, text, delta or "")),
-        ]
-        if calls:  # judged whole at the end: here only that something came
-            pieces.append(Piece(Point.TOOL_CALL, _grown(self._calls, calls, "") or "\n"))
-        self._text, self._reasoning, self._calls = text or self._text, reasoning or self._reasoning, calls
-        return pieces
-
-
-def _grown(before: str, now: str, delta: str) -> str:
-    """What is new in `now`, with `delta` where that says something else."""
-    new = now.removeprefix(before)
-    return new if delta in new else new + delta

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
@@ -17,7 +18,8 @@ from ..core.errors import GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.policy import Policy
 from ..guards.protocol import Guard
-from .answer import ChatForm, OnBlock, Prompt, Screens
+from .answer import OnBlock, Prompt, Screens
+from .forms import ChatForm
 from .inside import Inside
 from .screener import Screener
 
@@ -60,7 +62,7 @@ class Qwen3GuardChatEngine(BaseChatEngine):
         if on_block not in ("refuse", "raise"):
             raise GuardConfigurationError(f"on_block={on_block!r}: it is 'refuse' or 'raise'")
         screener = Screener.of(guard, policy)
-        inside = Inside(screener, llms=True, on_block=on_block)
+        inside = Inside(Screens(screener, on_block, prompt=False))
         self._screens = Screens(screener, on_block)
         self._engine = inside.guarded(engine)
         self._unjudged = list(engine.chat_history)
@@ -82,57 +84,72 @@ class Qwen3GuardChatEngine(BaseChatEngine):
 
     def chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AGENT_CHAT_RESPONSE_TYPE:
         """An answer."""
-        prompt = self._prompt(message, chat_history)
-        run(prompt.screened(), self._screens.screener.decide)
-        return self._refusal(prompt) if prompt.stopped else self._engine.chat(*self._given(prompt, chat_history))
+        turn = _Turn.of(self, message, chat_history)
+        run(turn.prompt.screened(), self._screens.screener.decide)
+        return self._refusal(turn.refusal()) if turn.prompt.stopped else self._engine.chat(*turn.given())
 
     async def achat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AGENT_CHAT_RESPONSE_TYPE:
         """An answer."""
-        prompt = self._prompt(message, chat_history)
-        await arun(prompt.screened(), self._screens.screener.adecide)
-        return self._refusal(prompt) if prompt.stopped else await self._engine.achat(*self._given(prompt, chat_history))
+        turn = _Turn.of(self, message, chat_history)
+        await arun(turn.prompt.screened(), self._screens.screener.adecide)
+        return self._refusal(turn.refusal()) if turn.prompt.stopped else await self._engine.achat(*turn.given())
 
     def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
         """An answer, token by token (`response_gen`)."""
-        prompt = self._prompt(message, chat_history)
-        run(prompt.screened(), self._screens.screener.decide)
-        if prompt.stopped is None:
-            return self._engine.stream_chat(*self._given(prompt, chat_history))
-        return StreamingAgentChatResponse(chat_stream=_only(_refused(prompt)), is_writing_to_memory=False)
+        turn = _Turn.of(self, message, chat_history)
+        run(turn.prompt.screened(), self._screens.screener.decide)
+        if turn.prompt.stopped is None:
+            return self._engine.stream_chat(*turn.given())
+        return StreamingAgentChatResponse(chat_stream=_only(turn.refusal()), is_writing_to_memory=False)
 
     async def astream_chat(
         self, message: str, chat_history: list[ChatMessage] | None = None
     ) -> StreamingAgentChatResponse:
         """An answer, token by token (`async_response_gen`)."""
-        prompt = self._prompt(message, chat_history)
-        await arun(prompt.screened(), self._screens.screener.adecide)
-        if prompt.stopped is None:
-            return await self._engine.astream_chat(*self._given(prompt, chat_history))
-        return StreamingAgentChatResponse(achat_stream=_aonly(_refused(prompt)), is_writing_to_memory=False)
-
-    def _prompt(self, message: str, chat_history: list[ChatMessage] | None) -> Prompt:
-        """What the user gives now, and what the engine's memory held before it was guarded."""
-        history = self._unjudged if chat_history is None else chat_history
-        return Prompt(self._screens, _MESSAGES, [*history, ChatMessage(content=message)])
-
-    def _given(self, prompt: Prompt, chat_history: list[ChatMessage] | None) -> tuple[str, list[ChatMessage] | None]:
-        """Message and history without what may not pass; no history where the engine's memory may stay as it is."""
-        *history, message = prompt.given
-        before, self._unjudged = self._unjudged, []
-        if chat_history is None and [*map(id, history)] == [*map(id, before)]:
-            return message.content or "", None
-        return message.content or "", history
+        turn = _Turn.of(self, message, chat_history)
+        await arun(turn.prompt.screened(), self._screens.screener.adecide)
+        if turn.prompt.stopped is None:
+            return await self._engine.astream_chat(*turn.given())
+        return StreamingAgentChatResponse(achat_stream=_aonly(turn.refusal()), is_writing_to_memory=False)
 
     @staticmethod
-    def _refusal(prompt: Prompt) -> AgentChatResponse:
-        refusal = _refused(prompt)
+    def _refusal(refusal: ChatResponse) -> AgentChatResponse:
         return AgentChatResponse(response=refusal.message.content or "", metadata=refusal.additional_kwargs)
 
 
-def _refused(prompt: Prompt) -> ChatResponse:
-    refusal = prompt.refusal(streamed=True)
-    assert isinstance(refusal, ChatResponse)
-    return refusal
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One turn of the conversation: what the user gives, and, with the first one, what the memory held before."""
+
+    engine: Qwen3GuardChatEngine
+    history: list[ChatMessage] | None  # None: the engine's memory
+    unjudged: list[ChatMessage]
+    prompt: Prompt
+
+    @classmethod
+    def of(cls, engine: Qwen3GuardChatEngine, message: str, chat_history: list[ChatMessage] | None) -> _Turn:
+        """A turn that begins now; others may be under way."""
+        unjudged = engine._unjudged
+        history = unjudged if chat_history is None else chat_history
+        prompt = Prompt(engine._screens, _MESSAGES, [*history, ChatMessage(content=message)], answers_last=True)
+        return cls(engine, chat_history, unjudged, prompt)
+
+    def refusal(self) -> ChatResponse:
+        """The refusal in place of an answer."""
+        refusal = self.prompt.refusal(streamed=True)
+        assert isinstance(refusal, ChatResponse)
+        return refusal
+
+    def given(self) -> tuple[str, list[ChatMessage] | None]:
+        """Message and history without what may not pass; no history where the engine's memory may stay as it is."""
+        *history, message = self.prompt.given
+        is_first = self.engine._unjudged is self.unjudged  # else another turn has cleaned the memory meanwhile
+        if is_first:
+            self.engine._unjudged = []
+        same = [*map(id, history)] == [*map(id, self.unjudged)]
+        if self.history is None and (same or not is_first):
+            return message.content or "", None
+        return message.content or "", history
 
 
 def _only(response: ChatResponse) -> Generator[ChatResponse, None, None]:

@@ -1,9 +1,9 @@
-"""Copies of query and chat engines whose parts are guarded: what an engine reads, and, if asked, the LLM in it."""
+"""Copies of query and chat engines whose parts are guarded: what an engine reads, and the LLM that answers."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -11,13 +11,13 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.llms.llm import LLM
 from llama_index.core.response_synthesizers.base import BaseSynthesizer
+from llama_index.core.schema import NodeWithScore, QueryType
 from llama_index.core.tools import QueryEngineTool
 
-from .answer import OnBlock, Screens
+from .answer import Screens
 from .llm import guarded_llm
-from .nodes import Qwen3GuardNodePostprocessor
+from .nodes import Qwen3GuardNodePostprocessor, unspanned
 from .retrievers import guard_retriever
-from .screener import Screener
 
 T = TypeVar("T")
 _ENGINES = (BaseQueryEngine, BaseChatEngine, BaseSynthesizer, QueryEngineTool)
@@ -27,19 +27,20 @@ class Inside:
     """Guards the parts of engines, whatever they are called: engines in engines, synthesizers, tools.
 
     Args:
-        screener: The guard and the policy.
-        llms: Guard the LLMs too, whose prompts somebody else has judged.
-        on_block: For the LLMs.
+        screens: How the LLMs are guarded, whose prompts somebody else has judged.
+        engines: What stands in place of a query engine inside; None guards its parts only.
 
     Attributes:
         guarded_llms: How many LLMs were found.
     """
 
-    def __init__(self, screener: Screener, *, llms: bool, on_block: OnBlock = "refuse") -> None:
+    def __init__(
+        self, screens: Screens, *, engines: Callable[[BaseQueryEngine], BaseQueryEngine] | None = None
+    ) -> None:
         self.guarded_llms = 0
-        self._screener = screener
-        self._screens = Screens(screener, on_block, prompt=False) if llms else None
-        self._nodes = Qwen3GuardNodePostprocessor(guard=screener)
+        self._screens = screens
+        self._engines = engines or self.guarded
+        self._nodes = Qwen3GuardNodePostprocessor(guard=screens.screener)
 
     def guarded(self, engine: T) -> T:
         """A copy of `engine` with guarded parts; the engine itself stays as it is."""
@@ -54,15 +55,19 @@ class Inside:
             # Before others, which may ask a model about the nodes, and after them, since they may change the text.
             return [self._nodes, *part, self._nodes] if part else [self._nodes]
         if isinstance(part, BaseRetriever) and "_node_postprocessors" not in vars(engine):
-            return guard_retriever(part, self._screener)
+            return guard_retriever(part, self._screens.screener)
+        if isinstance(part, BaseSynthesizer) and "_node_postprocessors" not in vars(engine):
+            return guard_synthesizer(self.guarded(part), self._nodes)
         if getattr(part, "__self__", None) is engine:  # a method that the engine keeps: of the copy from now on
             return getattr(made, part.__name__)
         return self._guarded(part)
 
     def _guarded(self, part: Any) -> Any:
-        if isinstance(part, LLM) and self._screens is not None:
+        if isinstance(part, LLM):
             self.guarded_llms += 1
             return guarded_llm(part, self._screens)
+        if isinstance(part, BaseQueryEngine):
+            return self._engines(part)
         if isinstance(part, _ENGINES):
             return self.guarded(part)
         if isinstance(part, Mapping) and any(isinstance(one, _ENGINES) for one in part.values()):
@@ -72,10 +77,33 @@ class Inside:
         return part
 
 
+def guard_synthesizer(synthesizer: BaseSynthesizer, screen: Qwen3GuardNodePostprocessor) -> BaseSynthesizer:
+    """`synthesizer`, to which an engine gives nodes of its own making, with these judged first."""
+    base: Any = type(synthesizer)
+
+    def synthesize(self: Any, query: QueryType, nodes: list[NodeWithScore], *args: Any, **kwargs: Any) -> Any:
+        return base.synthesize(self, query, screen.postprocess_nodes(nodes), *args, **kwargs)
+
+    async def asynthesize(self: Any, query: QueryType, nodes: list[NodeWithScore], *args: Any, **kwargs: Any) -> Any:
+        return await base.asynthesize(self, query, await screen.apostprocess_nodes(nodes), *args, **kwargs)
+
+    # Without spans of their own, which would be told of the nodes before they are judged.
+    namespace = {
+        "__module__": base.__module__,
+        "synthesize": unspanned(synthesize),
+        "asynthesize": unspanned(asynthesize),
+    }
+    synthesizer.__class__ = type(base)(base.__name__, (base,), namespace)
+    return synthesizer
+
+
 def streams(engine: Any) -> bool:
-    """Whether the answers of a query engine are streams."""
+    """Whether the answers of a query engine are streams: its own, or those of the first engine that it asks."""
     synthesizer = getattr(engine, "_response_synthesizer", None)
     if synthesizer is not None:
         return bool(getattr(synthesizer, "_streaming", False))
-    inner = getattr(engine, "_query_engine", None)
+    inner = getattr(engine, "_query_engine", None) or getattr(engine, "_engine", None)
+    if inner is None:
+        several = getattr(engine, "_query_engines", None) or ()
+        inner = next(iter(several.values() if isinstance(several, Mapping) else several), None)
     return inner is not None and streams(inner)

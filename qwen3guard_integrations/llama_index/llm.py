@@ -16,7 +16,8 @@ from ..core.flow import arun, run
 from ..core.policy import Policy
 from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, screened
-from .answer import Answer, ChatForm, CompletionForm, Form, OnBlock, Prompt, Screens
+from .answer import Answer, OnBlock, Prompt, Screens
+from .forms import ChatForm, CompletionForm, Form
 from .reporting import tagging
 from .screener import Screener
 from .undecorated import undecorated
@@ -68,10 +69,12 @@ def guard_llm(
 
 
 def guarded_llm(llm: M, screens: Screens) -> M:
-    """The guarded copy of an LLM; one that is guarded in the same way is returned as it is."""
+    """The guarded copy of an LLM; one whose answers are judged like that already is returned as it is."""
     base = type(llm)
-    if any(screens.repeats(vars(kind).get("_screens")) for kind in base.__mro__):
-        return llm
+    for kind in base.__mro__:
+        own = vars(kind).get("_screens")
+        if screens.answers_like(own) and (own.prompt or not screens.prompt):
+            return llm
     copy = llm.model_copy()
     copy.__class__ = _guarded_class(base, screens)
     return copy

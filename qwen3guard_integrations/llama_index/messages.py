@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
@@ -37,6 +38,7 @@ _ROLES: Final[Mapping[str, Role]] = {
 }
 _REASONING_KEYS: Final = ("reasoning_content", "reasoning", "thinking", "thinking_delta")
 _CALL_KEYS: Final = ("tool_calls", "function_call")
+_JUDGED_KEYS: Final = frozenset((*_REASONING_KEYS, *_CALL_KEYS))
 # The guard reads text only: of these no more than their titles.
 _MEDIA: Final = (ImageBlock, AudioBlock, VideoBlock)
 
@@ -66,6 +68,18 @@ def joined_reasoning(text: str, extra: Mapping[str, Any]) -> str:
     return "\n".join(dict.fromkeys(filter(None, copies)))  # some servers send the same words under two names
 
 
+def words_beside(extra: Mapping[str, Any]) -> str:
+    """What stands beside a text in additional keywords: citations, annotations, whatever a provider puts there.
+
+    Names, thinking and tool calls are left out: the first say nothing, the others are judged by themselves. Some LLMs
+    write all additional keywords of a message into their prompt.
+    """
+    if not extra:
+        return ""
+    others = {key: _plain(value) for key, value in extra.items() if key not in _JUDGED_KEYS}
+    return "\n".join(line for line in strings_in(others).splitlines() if line.strip() and not is_name(line))
+
+
 def _words(block: Any) -> str:
     """All words in a block, whatever its kind: rather too much is judged than too little."""
     if isinstance(block, TextBlock):
@@ -84,8 +98,10 @@ def _plain(value: Any) -> Any:
     """`value` with blocks as their words."""
     if isinstance(value, BaseModel):
         return _words(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
     return value
 
 
@@ -124,25 +140,26 @@ def _entry(value: Any, key: str) -> Any:
     return value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
 
 
-def parts_of(message: ChatMessage) -> list[tuple[Point, Turn]]:
-    """What there is to judge in a message, in the order in which it was written. Blank parts are none."""
+def parts_of(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({})) -> list[tuple[Point, Turn]]:
+    """What there is to judge in a message, in the order in which it was written. Blank parts are none.
+
+    Args:
+        message: Anybody's.
+        extra: What comes with it: the additional keywords of a response.
+    """
     role = role_of(message)
+    reasoning = joined_reasoning(reasoning_of(message), extra)
+    text = "\n".join(filter(None, (text_of(message), words_beside({**message.additional_kwargs, **extra}))))
     if role != "assistant":
         point = Point.TOOL_OUTPUT if role == "tool" else Point.PROMPT
-        text = "\n".join(filter(None, (_name_in(message), reasoning_of(message), text_of(message))))
-        parts = [(point, Turn(role=role, content=text))]
+        parts = [(point, Turn(role=role, content="\n".join(filter(None, (reasoning, text)))))]
     else:
         parts = [
-            (Point.REASONING, Turn(role=role, reasoning=reasoning_of(message))),
-            (Point.RESPONSE, Turn(role=role, content=text_of(message))),
+            (Point.REASONING, Turn(role=role, reasoning=reasoning)),
+            (Point.RESPONSE, Turn(role=role, content=text)),
             *((Point.TOOL_CALL, Turn(role=role, content=tool_call_text(call))) for call in tool_calls_of(message)),
         ]
     return [(point, turn) for point, turn in parts if not turn.blank]
-
-
-def _name_in(message: ChatMessage) -> str:
-    name = message.additional_kwargs.get("name")
-    return name if isinstance(name, str) and not is_name(name) else ""
 
 
 def turn_of(message: ChatMessage) -> Turn:
@@ -205,7 +222,7 @@ def _without_calls(blocks: Sequence[Any], passes: Sequence[bool]) -> list[Any]:
 
 def _extra(message: ChatMessage, failed: Set[Point]) -> dict[str, Any]:
     """Of the additional keywords only names, and what was judged by itself and passes: they repeat the rest."""
-    judged = (*_REASONING_KEYS, *_CALL_KEYS) if role_of(message) == "assistant" else ()
+    judged = _JUDGED_KEYS if role_of(message) == "assistant" else ()
     gone = (*(_REASONING_KEYS if Point.REASONING in failed else ()), *(_CALL_KEYS if Point.TOOL_CALL in failed else ()))
     return {
         key: value

@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -33,7 +32,7 @@ from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.journal import JournalGuard, innermost
-from ..guards.load import how_loaded, load_guard
+from ..guards.load import how_loaded, load_guard, written_down
 from ..guards.protocol import Guard
 from ..reporting import entry
 from .screener import Screener
@@ -135,7 +134,7 @@ class GuardedComponent(BaseComponent):
 
     @field_serializer("guard")
     def _guard_as_data(self, guard: Screener) -> dict[str, Any] | None:
-        return guard_as_data(guard.guard)
+        return written_down(innermost(guard.guard))
 
     @field_serializer("policy")
     def _policy_as_data(self, policy: Policy) -> dict[str, Any]:
@@ -202,20 +201,11 @@ def _screener_of(
     return Screener.of(guard, policy)
 
 
-def guard_as_data(guard: Guard) -> dict[str, Any] | None:
-    """The arguments of `load_guard` that make `guard` again; None if it was made in another way or with secrets."""
-    loaded = how_loaded(innermost(guard))
-    if loaded is None or not loaded.keys().isdisjoint({"default_headers", "extra_body"}):
-        return None
-    address = urlsplit(str(loaded.get("base_url", "")))
-    return None if "@" in address.netloc or address.query else loaded
-
-
 def _to_pickle(guard: Guard) -> Any:
     """What stands for `guard` in a pickle."""
-    if (data := guard_as_data(guard)) is not None:
-        return data
     asked = innermost(guard)
+    if (data := written_down(asked)) is not None:
+        return data
     reason: Exception | None = None
     if how_loaded(asked) is None:  # else it has secrets
         kept = guard if isinstance(guard, JournalGuard) else asked
@@ -285,7 +275,7 @@ class Qwen3GuardNodePostprocessor(GuardedComponent, BaseNodePostprocessor):
         def answer(ask: list[Item] | QueryBundle) -> Any:
             return self.refill.retrieve(ask) if isinstance(ask, QueryBundle) else self.guard.decide(ask)  # type: ignore[union-attr]
 
-        return run(self._passing(nodes, query_bundle), answer)
+        return run(self.passing(nodes, query_bundle), answer)
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
@@ -295,9 +285,9 @@ class Qwen3GuardNodePostprocessor(GuardedComponent, BaseNodePostprocessor):
             return await asked
 
         await turn()  # LlamaIndex has retrieved for all of many queries in one turn of the loop
-        return await arun(self._passing(nodes, query_bundle), answer)
+        return await arun(self.passing(nodes, query_bundle), answer)
 
-    def _passing(
+    def passing(
         self, nodes: Sequence[NodeWithScore], query: QueryBundle | None
     ) -> Generator[list[Item] | QueryBundle, Any, list[NodeWithScore]]:
         """The nodes that may pass; yields what is to be decided, and the query when there is to be a refill."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import aclosing, closing
+from collections.abc import (
+    AsyncGenerator,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 from typing import Any
 
@@ -16,18 +20,23 @@ from llama_index.core.base.response.schema import (
     Response,
     StreamingResponse,
 )
-from llama_index.core.prompts.mixin import PromptMixinType
+from llama_index.core.prompts.mixin import PromptDictType, PromptMixinType
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 
+from ..core.decision import Decision
 from ..core.errors import GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.policy import Policy
+from ..core.words import is_name
 from ..guards.protocol import Guard
-from .answer import Answer, CompletionForm, OnBlock, Prompt, Screens
+from .answer import Answer, OnBlock, Prompt, Screens, refused
+from .asked import Asked, asking
+from .engine_stream import astreaming, streaming
+from .forms import CompletionForm
 from .inside import Inside, streams
-from .llm import astream_screened, stream_screened
-from .nodes import Qwen3GuardNodePostprocessor, unspanned
+from .nodes import Qwen3GuardNodePostprocessor, item_of, unspanned
 from .screener import Screener
+from .tool_values import words_of
 from .turns import turn
 
 _TEXT = CompletionForm()
@@ -37,15 +46,17 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
     """A query engine around another one: nothing passes unjudged, in either direction.
 
     The question is judged before anything is retrieved; retrieved nodes before they reach a prompt, and again as the
-    sources of the answer; the answer before the caller gets it, streamed ones token by token. What passes is what the
-    engine answers without the guard. Under a `QueryEngineTool` it works as every engine does.
+    sources of the answer; what its LLMs answer before the engine goes on with it, streams token by token; and what the
+    engine says beside that, in its answer and its metadata. What passes is what the engine answers without the guard.
+    Engines inside of it (routers, sub-questions) are guarded in the same way, with the questions that they get. Under a
+    `QueryEngineTool` it works as every engine does.
 
     Args:
-        engine: Any query engine; engines inside of it (routers, sub-questions) are guarded too. It is copied.
+        engine: Any query engine. It is copied.
         guard: Who judges: a guard, or what `load_guard` takes.
         policy: What is done about verdicts: whatever `Policy.of` takes.
         on_block: For questions and answers. "refuse": the answer is the policy's refusal, and `metadata["qwen3guard"]`
-            has the decision. "raise": a `BlockedError`. Blocked nodes are left out.
+            has the decision. "raise": a `BlockedError`. Blocked nodes and metadata are left out.
 
     Raises:
         GuardConfigurationError: `engine` is no query engine, or a setting is unknown.
@@ -53,8 +64,9 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
     While it answers: `BlockedError` as above; `GuardError` when the guard gives no judgement, unless
     `Policy.on_guard_error` says otherwise.
 
-    The events of the engine inside (`QueryEndEvent`, LLM events) reach event handlers before the answer is judged:
-    give the engine a `guard_llm` where traces must be clean too.
+    An LLM that the engine keeps where it cannot be found (in a question generator, a selector, a transformation of the
+    query) is not guarded; what comes of it is, where it becomes a question or an answer. Event handlers are told of
+    the question, before it is judged, and of what such LLMs say.
     """
 
     def __init__(
@@ -72,12 +84,26 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
         screener = Screener.of(guard, policy)
         self._screens = Screens(screener, on_block)
         self._nodes = Qwen3GuardNodePostprocessor(guard=screener)
-        self._engine = Inside(screener, llms=False).guarded(engine)
+        inside = Inside(Screens(screener, on_block, prompt=False, within=True), engines=self._likewise)
+        self._engine = inside.guarded(engine)
         super().__init__(engine.callback_manager)
 
+    def _likewise(self, engine: BaseQueryEngine) -> BaseQueryEngine:
+        """An engine inside of this one, guarded like this one."""
+        if isinstance(engine, Qwen3GuardQueryEngine) and self._screens.answers_like(engine._screens):
+            return engine
+        return Qwen3GuardQueryEngine(engine, self._screens.screener, on_block=self._screens.on_block)
+
+    # The prompts are those of the engine inside, by its own names.
+
     def _get_prompt_modules(self) -> PromptMixinType:
-        """The prompts are those of the engine inside."""
-        return {"engine": self._engine}
+        return self._engine._get_prompt_modules()
+
+    def _get_prompts(self) -> PromptDictType:
+        return self._engine._get_prompts()
+
+    def _update_prompts(self, prompts: PromptDictType) -> None:
+        self._engine._update_prompts(prompts)
 
     @unspanned  # `BaseQueryEngine.aquery` has a span
     async def aquery(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
@@ -89,17 +115,33 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
         prompt = Prompt(self._screens, _TEXT, query_bundle.query_str)
         run(prompt.screened(), self._screens.screener.decide)
         if prompt.stopped is not None:
-            return self._refusal(prompt)
+            return self._refusal(prompt.stopped)
         query = _asking(query_bundle, prompt)
-        return self._released(self._engine.query(query), query)
+        with asking(query.query_str) as asked:
+            try:
+                response = self._engine.query(query)
+            except ValueError:
+                if asked.failed is None:
+                    raise
+            else:
+                return run(self._released(response, query, asked), self._screens.screener.decide)
+        return self._refusal(asked.failed)
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         prompt = Prompt(self._screens, _TEXT, query_bundle.query_str)
         await arun(prompt.screened(), self._screens.screener.adecide)
         if prompt.stopped is not None:
-            return self._refusal(prompt, is_async=True)
+            return self._refusal(prompt.stopped, is_async=True)
         query = _asking(query_bundle, prompt)
-        return await self._areleased(await self._engine.aquery(query), query)
+        with asking(query.query_str) as asked:
+            try:
+                response = await self._engine.aquery(query)
+            except ValueError:  # LlamaIndex can make no structured answer of a refusal
+                if asked.failed is None:
+                    raise
+            else:
+                return await arun(self._released(response, query, asked), self._screens.screener.adecide)
+        return self._refusal(asked.failed, is_async=True)
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """The nodes that may pass, for a question that is not judged here."""
@@ -119,7 +161,9 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
     ) -> RESPONSE_TYPE:
         """An answer from those of `nodes` that may pass."""
         nodes = self._nodes.postprocess_nodes(nodes, query_bundle)
-        return self._released(self._engine.synthesize(query_bundle, nodes, additional_source_nodes), query_bundle)
+        with asking(query_bundle.query_str) as asked:
+            response = self._engine.synthesize(query_bundle, nodes, additional_source_nodes)
+            return run(self._released(response, query_bundle, asked), self._screens.screener.decide)
 
     async def asynthesize(
         self,
@@ -129,43 +173,45 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
     ) -> RESPONSE_TYPE:
         """An answer from those of `nodes` that may pass."""
         nodes = await self._nodes.apostprocess_nodes(nodes, query_bundle)
-        response = await self._engine.asynthesize(query_bundle, nodes, additional_source_nodes)
-        return await self._areleased(response, query_bundle)
+        with asking(query_bundle.query_str) as asked:
+            response = await self._engine.asynthesize(query_bundle, nodes, additional_source_nodes)
+            return await arun(self._released(response, query_bundle, asked), self._screens.screener.adecide)
 
     # --- the answer ---
 
-    def _refusal(self, prompt: Prompt, *, is_async: bool = False) -> RESPONSE_TYPE:
-        """The refusal of the question, in the form of the engine's answers."""
-        refusal: Any = prompt.refusal(streamed=False)
+    def _refusal(self, decision: Decision, *, is_async: bool = False) -> RESPONSE_TYPE:
+        """The refusal in place of an answer, in the form of the engine's answers.
+
+        Raises:
+            BlockedError: `on_block` is "raise".
+        """
+        refusal = refused(self._screens, _TEXT, decision, streamed=False)
+        assert isinstance(refusal, CompletionResponse)
         if not streams(self._engine):
             return Response(refusal.text, metadata=refusal.additional_kwargs)
         if is_async:
             return AsyncStreamingResponse(_atokens(refusal.text), metadata=refusal.additional_kwargs)
         return StreamingResponse(_tokens(refusal.text), metadata=refusal.additional_kwargs)
 
-    def _released(self, response: RESPONSE_TYPE, query: QueryBundle) -> RESPONSE_TYPE:
-        sources = self._nodes.postprocess_nodes(response.source_nodes, query)
-        response = _with_sources(response, sources)
+    def _released(
+        self, response: RESPONSE_TYPE, query: QueryBundle, asked: Asked
+    ) -> Generator[Any, Any, RESPONSE_TYPE]:
+        """What may leave of an answer of the engine; yields what is to be decided."""
+        response = _with_sources(response, (yield from self._nodes.passing(response.source_nodes, query)))
+        if (item := item_of(words_of(_others_in(response)))) is not None:
+            (decision,) = yield [item]
+            response = response if decision.passes else _without_others(response)
+        answer = Answer(self._screens, _TEXT, query.query_str)
         if isinstance(response, StreamingResponse):
-            return _streaming(response, self._answer(query))
+            return streaming(response, answer, asked)
         if isinstance(response, AsyncStreamingResponse):
-            return _astreaming(response, self._answer(query))
-        answer = CompletionResponse(text=_text_of(response))
-        return _with_text(response, answer, run(self._answer(query).screened(answer), self._screens.screener.decide))
-
-    async def _areleased(self, response: RESPONSE_TYPE, query: QueryBundle) -> RESPONSE_TYPE:
-        sources = await self._nodes.apostprocess_nodes(response.source_nodes, query)
-        response = _with_sources(response, sources)
-        if isinstance(response, StreamingResponse):
-            return _streaming(response, self._answer(query))
-        if isinstance(response, AsyncStreamingResponse):
-            return _astreaming(response, self._answer(query))
-        answer = CompletionResponse(text=_text_of(response))
-        screened = await arun(self._answer(query).screened(answer), self._screens.screener.adecide)
-        return _with_text(response, answer, screened)
-
-    def _answer(self, query: QueryBundle) -> Answer:
-        return Answer(self._screens, _TEXT, query.query_str)
+            return astreaming(response, answer, asked)
+        text = CompletionResponse(text=_text_of(response))
+        if asked.failed is not None:  # the engine has made something of the refusal, or nothing: "Empty Response"
+            return _with_text(response, text, refused(self._screens, _TEXT, asked.failed, streamed=False))
+        if asked.has_said(text.text):
+            return response
+        return _with_text(response, text, (yield from answer.screened(text)))
 
 
 def _asking(query: QueryBundle, prompt: Prompt) -> QueryBundle:
@@ -189,6 +235,17 @@ def _with_sources(response: RESPONSE_TYPE, sources: list[NodeWithScore]) -> RESP
     return replace(response, source_nodes=sources, metadata=metadata)
 
 
+def _others_in(response: RESPONSE_TYPE) -> dict[str, Any]:
+    """What engines put into the metadata of an answer beside that of its sources."""
+    ids = {node.node_id for node in response.source_nodes}
+    return {key: value for key, value in (response.metadata or {}).items() if key not in ids and not is_name(value)}
+
+
+def _without_others(response: RESPONSE_TYPE) -> RESPONSE_TYPE:
+    others = _others_in(response)
+    return replace(response, metadata={k: v for k, v in (response.metadata or {}).items() if k not in others})
+
+
 def _with_text(response: Any, answer: CompletionResponse, screened: Any) -> RESPONSE_TYPE:
     """`response` itself where its text may pass, else with the text that may."""
     if screened is answer:
@@ -196,48 +253,6 @@ def _with_text(response: Any, answer: CompletionResponse, screened: Any) -> RESP
         return same
     metadata = {**(response.metadata or {}), **screened.additional_kwargs}
     return Response(screened.text, source_nodes=response.source_nodes, metadata=metadata)
-
-
-def _streaming(response: StreamingResponse, answer: Answer) -> StreamingResponse:
-    def gen() -> Generator[str, None, None]:
-        with closing(stream_screened(answer, _responses(response.response_gen))) as stream:
-            for item in stream:
-                yield item.delta or ""
-
-    return replace(response, response_gen=gen())
-
-
-def _astreaming(response: AsyncStreamingResponse, answer: Answer) -> AsyncStreamingResponse:
-    async def gen() -> AsyncGenerator[str, None]:
-        async with aclosing(astream_screened(answer, _aresponses(response.response_gen))) as stream:
-            async for item in stream:
-                yield item.delta or ""
-
-    return replace(response, response_gen=gen())
-
-
-def _responses(tokens: Any) -> Generator[CompletionResponse, None, None]:
-    """Tokens as an LLM streams them; the engine's stream is closed with this one."""
-    text = ""
-    try:
-        for token in tokens:
-            text += token
-            yield CompletionResponse(text=text, delta=token)
-    finally:
-        if callable(close := getattr(tokens, "close", None)):
-            close()
-
-
-async def _aresponses(tokens: Any) -> AsyncGenerator[CompletionResponse, None]:
-    """Tokens as an LLM streams them; the engine's stream is closed with this one."""
-    text = ""
-    try:
-        async for token in tokens:
-            text += token
-            yield CompletionResponse(text=text, delta=token)
-    finally:
-        if callable(close := getattr(tokens, "aclose", None)):
-            await close()
 
 
 def _tokens(text: str) -> Generator[str, None, None]:

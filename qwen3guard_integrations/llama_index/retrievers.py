@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType, TextNode
 
 from .. import screener
+from ..core.decision import Action, Decision
 from ..core.errors import GuardConfigurationError
+from ..core.points import Point
 from ..core.policy import Policy
 from ..guards.protocol import Guard
 from .nodes import Qwen3GuardNodePostprocessor, unspanned
@@ -83,4 +85,37 @@ def _guarded_class(base: type[BaseRetriever], screen: Qwen3GuardNodePostprocesso
         "_retrieve": undecorated(inspect.getattr_static(base, "_retrieve")),
         "_aretrieve": undecorated(inspect.getattr_static(base, "_aretrieve")),
     }
+    # Retrievers over databases have these beside `retrieve`; `_retrieve` calls them.
+    for name in ("retrieve_with_metadata", "aretrieve_with_metadata"):
+        if hasattr(base, name):
+            namespace[name] = unspanned(_with_metadata(undecorated(inspect.getattr_static(base, name)), screen))
     return metaclass(f"Guarded{base.__name__}", (base,), namespace)
+
+
+def _with_metadata(retrieve: Any, screen: Qwen3GuardNodePostprocessor) -> Any:
+    """`retrieve`, which gives nodes and what is to be said about all of them, with the nodes judged."""
+
+    async def aretrieve_with_metadata(self: Any, str_or_query_bundle: QueryType) -> Any:
+        nodes, metadata = await retrieve(self, str_or_query_bundle)
+        passing = await screen.apostprocess_nodes(nodes, _bundle(str_or_query_bundle))
+        return _some_of(nodes, passing, screen), metadata
+
+    def retrieve_with_metadata(self: Any, str_or_query_bundle: QueryType) -> Any:
+        nodes, metadata = retrieve(self, str_or_query_bundle)
+        return _some_of(nodes, screen.postprocess_nodes(nodes, _bundle(str_or_query_bundle)), screen), metadata
+
+    return aretrieve_with_metadata if inspect.iscoroutinefunction(retrieve) else retrieve_with_metadata
+
+
+def _some_of(
+    nodes: Sequence[NodeWithScore], passing: list[NodeWithScore], screen: Qwen3GuardNodePostprocessor
+) -> list[NodeWithScore]:
+    """`passing`, or the redaction where none of `nodes` may pass: engines over databases cannot do with nothing."""
+    if passing or not nodes:
+        return passing
+    text = screen.policy.redacted(Decision(point=Point.DOCUMENT, action=Action.DROP))
+    return [NodeWithScore(node=TextNode(text=text))]
+
+
+def _bundle(query: QueryType) -> QueryBundle:
+    return QueryBundle(query) if isinstance(query, str) else query

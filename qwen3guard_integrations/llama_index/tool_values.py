@@ -15,6 +15,7 @@ from ..core.words import strings_in
 from .messages import text_of
 
 _DEPTH: Final = 8
+_PLAIN: Final = (str, bytes, Mapping, list, tuple, set, frozenset)
 
 
 def words_of_output(output: Any) -> str:
@@ -42,7 +43,13 @@ def words_of(value: Any, depth: int = _DEPTH) -> str:
         return "\n".join(filter(None, (words_of(one, depth - 1) for pair in value.items() for one in pair)))
     if depth and isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes):
         return "\n".join(filter(None, (words_of(one, depth - 1) for one in value)))
-    return str(value)
+    if not depth or not hasattr(value, "__dict__"):
+        return str(value)
+    # An object of any other kind: what it says of itself in both ways, and the plain values that it keeps.
+    kind: Any = type(value)
+    told = [str(value)] + ([repr(value)] if kind.__repr__ is not object.__repr__ else [])
+    kept = [one for one in vars(value).values() if isinstance(one, _PLAIN)]
+    return "\n".join(dict.fromkeys(filter(None, (*told, words_of(kept, min(depth, 2))))))
 
 
 def words_of_error(error: BaseException, depth: int = _DEPTH) -> str:

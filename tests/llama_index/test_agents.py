@@ -219,6 +219,17 @@ async def test_history_and_memory_are_judged(make: Callable[..., Any], where: st
     assert [message.content for message in end.memory] == ["[removed: Unsafe]", "no", "hi", "fine"]
 
 
+async def test_without_the_message_itself_there_is_nothing_to_answer() -> None:
+    world = World(chat_llm(says("fine")))
+    agent = guard_agent(function_agent(world), fake_guard(), {"points": {"prompt": "drop"}})
+    history = [ChatMessage(content="old"), says("yes")]
+    end = await outcome(agent, user_msg=f"a {CANARY}", chat_history=history)
+    assert (end.result, world.llm.asked) == (REFUSAL, [])
+    end = await outcome(agent, user_msg="hi", chat_history=[ChatMessage(content=f"a {CANARY}"), *history])
+    assert end.result == "fine"
+    assert CANARY not in repr((world.llm.asked, end.memory, [_dump(event) for event in end.events]))
+
+
 async def test_a_kept_memory_remembers_what_was_clean() -> None:
     world = World(chat_llm(says("one"), says("two")))
     agent = guard_agent(function_agent(world), fake_guard())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from llama_index.core.memory import ChatMemoryBuffer
 
 from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
 from qwen3guard_integrations.llama_index import Qwen3GuardChatEngine
+from qwen3guard_integrations.testing import FakeGuard
 
 from ..conftest import Lane
 from .helpers import CANARY, REFUSAL, fake_guard, token_guard, words_llm
@@ -120,6 +122,43 @@ async def test_what_the_memory_held_before_is_judged_once(streaming: bool, lane:
     assert await answer(lane, redacting, streaming, "again") == "Bread and jam."
     assert [len(call) for call in judge.calls[judged:]] == [1, 1], "the new message, and its answer"
     assert CANARY not in repr((llm.asked, redacting.chat_history))
+
+
+class Slow(FakeGuard):
+    """Takes its time about the second message."""
+
+    async def acheck_many(self, conversations: Any, /) -> Any:
+        if any("second" in conversation.judged.content for conversation in conversations):
+            await asyncio.sleep(0.1)
+        return await super().acheck_many(conversations)
+
+
+@pytest.mark.parametrize("action", ["block", "redact"])
+async def test_two_messages_at_once_lose_nothing_of_the_memory(action: str) -> None:
+    old = [ChatMessage(content="old"), ChatMessage(role=MessageRole.ASSISTANT, content="old answer")]
+    if action == "redact":
+        old.append(ChatMessage(content=f"a {CANARY}"))
+    memory = ChatMemoryBuffer.from_defaults(chat_history=old)
+    inner = SimpleChatEngine.from_defaults(llm=words_llm(*SAFE), memory=memory)
+    engine = Qwen3GuardChatEngine(inner, Slow({CANARY: "Unsafe"}), {"points": {"prompt": action}})
+    await asyncio.gather(engine.achat("first"), engine.achat("second"))
+    asked = [message.content for message in engine.chat_history if message.role is MessageRole.USER]
+    assert asked[0] == "old"
+    assert asked[-2:] == ["first", "second"]
+    assert CANARY not in repr(engine.chat_history)
+
+
+@STREAMING
+async def test_without_the_message_itself_there_is_nothing_to_answer(streaming: bool, lane: Lane) -> None:
+    llm = words_llm(*SAFE)
+    engine = Qwen3GuardChatEngine(engine_of("simple", llm), fake_guard(), {"points": {"prompt": "drop"}})
+    assert await answer(lane, engine, streaming, "hi") == "Bread and jam."
+    assert await answer(lane, engine, streaming, f"a {CANARY}") == REFUSAL
+    history = [ChatMessage(content="old"), ChatMessage(role=MessageRole.ASSISTANT, content="yes")]
+    assert await answer(lane, engine, streaming, f"a {CANARY}", history) == REFUSAL
+    assert len(llm.asked) == 1
+    assert await answer(lane, engine, streaming, "and?", [ChatMessage(content=f"a {CANARY}"), *history]) != REFUSAL
+    assert CANARY not in repr((llm.asked, engine.chat_history))
 
 
 @STREAMING

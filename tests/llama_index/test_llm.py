@@ -354,3 +354,59 @@ async def test_mocks_of_llama_index_work_guarded(lane: Lane) -> None:
     mock = guard_llm(MockFunctionCallingLLM(response_generator=generate), fake_guard())
     for kind in ("chat", "stream_chat"):
         assert CANARY not in repr(await answers(lane, mock, kind))
+
+
+# --- what stands beside the text ---
+
+
+@pytest.mark.parametrize("role", ["user", "tool", "assistant"])
+async def test_keywords_that_an_llm_would_write_into_its_prompt_are_judged(role: str, lane: Lane) -> None:
+    llm = words_llm("fine")
+    messages = [
+        ChatMessage(role=role, content="hi", additional_kwargs={"note": f"a {CANARY}"}),
+        ChatMessage(content="and?"),
+    ]
+    assert text_of(await lane(guard_llm(llm, fake_guard()), "chat", messages)) == REFUSAL
+    points = dict.fromkeys(("prompt", "tool_output", "response"), "redact")
+    redacting = guard_llm(llm, fake_guard(), {"points": points})
+    await lane(redacting, "chat", messages)
+    assert len(llm.asked) == 1
+    assert CANARY not in repr(llm.asked)
+    await lane(guard_llm(llm, fake_guard()), "chat", [messages[1]])
+    assert "and?" in llm.asked[-1]
+
+
+@KINDS
+@pytest.mark.parametrize("place", ["message", "response"])
+async def test_keywords_of_an_answer_are_judged(place: str, kind: str, lane: Lane) -> None:
+    beside = {"citations": [{"title": f"a {CANARY}"}]}
+
+    class Cites(WordsLLM):
+        def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+            message = ChatMessage(
+                role=MessageRole.ASSISTANT, content="fine", additional_kwargs=beside if place == "message" else {}
+            )
+            return ChatResponse(message=message, delta="fine", additional_kwargs=beside if place == "response" else {})
+
+        def complete(self, prompt: Any, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+            return CompletionResponse(text="fine", delta="fine", additional_kwargs=beside)
+
+        def stream_chat(self, messages: Any, **kwargs: Any) -> Any:
+            yield self.chat(messages)
+
+        def stream_complete(self, prompt: Any, formatted: bool = False, **kwargs: Any) -> Any:
+            yield self.complete(prompt)
+
+        async def achat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+            return self.chat(messages)
+
+        async def astream_chat(self, messages: Any, **kwargs: Any) -> Any:
+            async def responses() -> Any:
+                yield self.chat(messages)
+
+            return responses()
+
+    llm = guard_llm(Cites(words=[], asked=[], pulled=[], closed=[]), fake_guard())
+    responses = await answers(lane, llm, kind)
+    assert CANARY not in repr(responses)
+    assert said(responses).endswith(REFUSAL)

@@ -186,3 +186,36 @@ def test_every_turn_is_read_and_only_the_last_one_with_all_before_it() -> None:
     ]
     contexts = [[turn.content for turn in item.conversation.context] for own in items for item in own]
     assert contexts == [[], ["u1"], [], ["s", "u1", "a1", "t"]]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"citations": ["a poison"]},
+        {"annotations": [{"type": "url_citation", "title": "a poison"}]},
+        {"nested": {"deep": [{"deeper": "a poison"}]}},
+        {"name": "a poison"},
+        {"block": TextBlock(text="a poison")},
+        {"several": (TextBlock(text="a poison"),)},
+    ],
+    ids=["strings", "annotations", "nested", "name", "block", "blocks"],
+)
+@pytest.mark.parametrize("role", list(MessageRole))
+def test_what_stands_beside_the_text_is_read(role: MessageRole, extra: dict[str, Any]) -> None:
+    for message, beside in (
+        (ChatMessage(role=role, content="fine", additional_kwargs=extra), {}),
+        (ChatMessage(role=role, content="fine"), extra),
+    ):
+        ((_, turn),) = parts_of(message, beside)
+        assert turn.content == "fine\na poison"
+
+
+def test_names_beside_the_text_say_nothing() -> None:
+    extra = {"tool_call_id": "call_1", "name": "search", "finish_reason": "stop", "tokens": 12, "cost": 0.5, "x": None}
+    ((point, turn),) = parts_of(ChatMessage(role=MessageRole.TOOL, content="fine", additional_kwargs=extra), extra)
+    assert (point, turn.content) == (Point.TOOL_OUTPUT, "fine")
+
+
+def test_thinking_that_comes_with_the_response_is_reasoning() -> None:
+    parts = dict(parts_of(says("fine"), {"reasoning_content": "hm"}))
+    assert (parts[Point.REASONING].reasoning, parts[Point.RESPONSE].content) == ("hm", "fine")

@@ -6,21 +6,39 @@ import asyncio
 from typing import Any
 
 import pytest
-from llama_index.core import VectorStoreIndex
+import sqlalchemy
+from llama_index.core import PromptTemplate, Settings, SQLDatabase, VectorStoreIndex
 from llama_index.core.base.base_query_engine import BaseQueryEngine
-from llama_index.core.base.response.schema import AsyncStreamingResponse, Response, StreamingResponse
+from llama_index.core.base.llms.types import CompletionResponse, ToolCallBlock
+from llama_index.core.base.response.schema import (
+    AsyncStreamingResponse,
+    PydanticResponse,
+    Response,
+    StreamingResponse,
+)
 from llama_index.core.embeddings import MockEmbedding
-from llama_index.core.indices.query.query_transform.base import IdentityQueryTransform
-from llama_index.core.query_engine import CustomQueryEngine, RouterQueryEngine, TransformQueryEngine
+from llama_index.core.indices.query.query_transform.base import IdentityQueryTransform, StepDecomposeQueryTransform
+from llama_index.core.query_engine import (
+    CustomQueryEngine,
+    MultiStepQueryEngine,
+    NLSQLTableQueryEngine,
+    RouterQueryEngine,
+    SubQuestionQueryEngine,
+    TransformQueryEngine,
+)
+from llama_index.core.question_gen.types import BaseQuestionGenerator, SubQuestion
+from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.selectors import EmbeddingSingleSelector
 from llama_index.core.tools import QueryEngineTool
+from pydantic import BaseModel
 
 from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
 from qwen3guard_integrations.llama_index import Qwen3GuardQueryEngine, guard_llm
+from qwen3guard_integrations.testing import FakeGuard
 
 from ..conftest import Lane
-from .helpers import CANARY, REFUSAL, fake_guard, token_guard, words_llm
+from .helpers import CANARY, REFUSAL, WordsLLM, chat_llm, fake_guard, listening, says, token_guard, words_llm
 
 GUARDS = pytest.mark.parametrize("make_guard", [fake_guard, token_guard], ids=["windowed", "token"])
 STREAMING = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
@@ -198,14 +216,247 @@ async def test_each_text_is_paid_once(lane: Lane) -> None:
     assert [len(call) for call in judge.calls] == [1, 2, 1], "the question, all nodes at once, the answer"
 
 
-async def test_a_guarded_llm_inside_keeps_the_traces_clean(lane: Lane) -> None:
-    from .helpers import listening
+@STREAMING
+async def test_traces_have_nothing_of_an_unsafe_answer(streaming: bool, lane: Lane) -> None:
+    for llm in (words_llm(*WORDS), guard_llm(words_llm(*WORDS), fake_guard())):
+        engine = Qwen3GuardQueryEngine(engine_of(llm, streaming=streaming), fake_guard())
+        with listening() as (events, spans):
+            assert (await text_of(await lane(engine, "query", "hi"))).endswith(REFUSAL)
+        assert CANARY not in repr((events, spans))
 
-    judge = fake_guard()
-    engine = Qwen3GuardQueryEngine(engine_of(guard_llm(words_llm(*WORDS), judge)), judge)
-    with listening() as (events, spans):
-        assert str(await lane(engine, "query", "hi")) == REFUSAL
-    assert CANARY not in repr((events, spans))
+
+@STREAMING
+async def test_an_answer_is_reported_once(streaming: bool, lane: Lane) -> None:
+    for words, action in ((SAFE, "allow"), (WORDS, "block")):
+        engine = Qwen3GuardQueryEngine(engine_of(words_llm(*words), streaming=streaming), token_guard())
+        with listening() as (events, _):
+            await text_of(await lane(engine, "query", "hi"))
+        told: list[Any] = [event for event in events if event.class_name() == "Qwen3GuardVerdictEvent"]
+        answers = [event.action for event in told if event.point == "response"]
+        assert answers[-1] == action
+        assert answers.count("block") <= 1
+        if not streaming:
+            assert answers == [action]
+
+
+# --- what goes round inside of engines ---
+
+
+@pytest.mark.parametrize("mode", ["refine", "compact", "tree_summarize", "simple_summarize", "context_only", "no_text"])
+@STREAMING
+async def test_every_response_mode(mode: str, streaming: bool, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "_llm", words_llm())  # some modes need none, and take one all the same
+    settings: dict[str, Any] = {"response_mode": ResponseMode(mode), "streaming": streaming}
+    bare = await lane(engine_of(words_llm(*SAFE), "bread", "jam", **settings), "query", "hi")
+    llm = words_llm(*SAFE)
+    engine = Qwen3GuardQueryEngine(engine_of(llm, "bread", "jam", f"a {CANARY}", **settings), token_guard())
+    response = await lane(engine, "query", "hi")
+    assert await text_of(response) == await text_of(bare)
+    assert CANARY not in repr((llm.asked, response.source_nodes, response.metadata))
+
+
+@STREAMING
+async def test_an_unsafe_draft_is_shown_to_no_model(streaming: bool, lane: Lane) -> None:
+    llm = words_llm(*WORDS)
+    engine = engine_of(llm, "bread", "jam", "tea", response_mode=ResponseMode.REFINE, streaming=streaming)
+    response = await lane(Qwen3GuardQueryEngine(engine, token_guard()), "query", "hi")
+    assert CANARY not in await text_of(response)
+    assert len(llm.asked) == 3
+    assert CANARY not in repr(llm.asked)
+    assert REFUSAL in llm.asked[1]
+
+
+class Questions(BaseQuestionGenerator):
+    """Asks what it is told to ask."""
+
+    def __init__(self, *questions: str) -> None:
+        self.questions = questions
+
+    def _get_prompts(self) -> dict[str, Any]:
+        return {}
+
+    def _update_prompts(self, prompts: Any) -> None: ...
+
+    def generate(self, tools: Any, query: Any) -> list[SubQuestion]:
+        return [SubQuestion(sub_question=question, tool_name="one") for question in self.questions]
+
+    async def agenerate(self, tools: Any, query: Any) -> list[SubQuestion]:
+        return self.generate(tools, query)
+
+
+def sub_questions(inner: Any, outer: Any, *questions: str, use_async: bool = False) -> SubQuestionQueryEngine:
+    return SubQuestionQueryEngine.from_defaults(
+        [QueryEngineTool.from_defaults(inner, name="one", description="one")],
+        llm=outer,
+        question_gen=Questions(*questions),
+        response_synthesizer=get_response_synthesizer(llm=outer),
+        use_async=use_async,
+        verbose=False,
+    )
+
+
+@pytest.mark.parametrize("use_async", [False, True])
+async def test_sub_questions_and_what_is_answered_to_them(use_async: bool, lane: Lane) -> None:
+    for words, question in ((WORDS, "what?"), (SAFE, f"a {CANARY}?")):
+        inner_llm, outer_llm = words_llm(*words), words_llm(*SAFE)
+        inner = engine_of(inner_llm, "bread", f"a {CANARY}")
+        engine = sub_questions(inner, outer_llm, question, use_async=use_async)
+        response = await lane(Qwen3GuardQueryEngine(engine, fake_guard()), "query", "hi")
+        assert CANARY not in repr((inner_llm.asked, outer_llm.asked, response, response.source_nodes))
+    bare = await lane(sub_questions(engine_of(words_llm(*SAFE)), words_llm(*SAFE), "what?"), "query", "hi")
+    safe = sub_questions(engine_of(words_llm(*SAFE)), words_llm(*SAFE), "what?")
+    guarded = await lane(Qwen3GuardQueryEngine(safe, fake_guard()), "query", "hi")
+    assert (str(guarded), [node.text for node in guarded.source_nodes]) == (
+        str(bare),
+        [node.text for node in bare.source_nodes],
+    )
+
+
+async def test_the_steps_of_a_question_in_several(lane: Lane) -> None:
+    inner_llm, outer_llm = words_llm(*WORDS), words_llm(*SAFE)
+    engine = MultiStepQueryEngine(
+        engine_of(inner_llm, "bread", f"a {CANARY}"),
+        StepDecomposeQueryTransform(llm=outer_llm, verbose=False),
+        response_synthesizer=get_response_synthesizer(llm=outer_llm),
+        num_steps=2,
+    )
+    response = await lane(Qwen3GuardQueryEngine(engine, fake_guard()), "query", "hi")
+    assert CANARY not in repr((inner_llm.asked, outer_llm.asked, response))
+
+
+@STREAMING
+async def test_a_router_passes_streams_on(streaming: bool, lane: Lane) -> None:
+    selector = EmbeddingSingleSelector.from_defaults(embed_model=EMBEDDING)
+    for words in (SAFE, WORDS):
+        judge = token_guard()
+        inner = engine_of(words_llm(*words), streaming=streaming)
+        tools = [QueryEngineTool.from_defaults(inner, name="one", description="one")]
+        router = RouterQueryEngine(selector, tools, llm=words_llm())
+        engine = Qwen3GuardQueryEngine(router, judge)
+        text = await text_of(await lane(engine, "query", "hi"))
+        assert CANARY not in text
+        assert text.endswith("Bread and jam." if words is SAFE else REFUSAL)
+        refused = await lane(engine, "query", f"a {CANARY}")
+        assert hasattr(refused, "response_gen") is streaming
+
+
+async def test_rows_of_a_database_reach_no_prompt(lane: Lane) -> None:
+    database = sqlalchemy.create_engine(
+        "sqlite://", poolclass=sqlalchemy.pool.StaticPool, connect_args={"check_same_thread": False}
+    )
+    with database.begin() as connection:
+        connection.execute(sqlalchemy.text("create table t (word text)"))
+        connection.execute(sqlalchemy.text(f"insert into t values ('a {CANARY}')"))
+
+    class Writes(WordsLLM):
+        def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+            self.asked.append(prompt)
+            return CompletionResponse(text="select word from t" if len(self.asked) == 1 else "Bread.")
+
+    llm = Writes(words=[], asked=[], pulled=[], closed=[])
+    engine = NLSQLTableQueryEngine(SQLDatabase(database), tables=["t"], llm=llm, embed_model=EMBEDDING)
+    response = await lane(Qwen3GuardQueryEngine(engine, fake_guard()), "query", "hi")
+    assert str(response) == "Bread."
+    assert CANARY not in repr((llm.asked, response, response.metadata))
+    assert len(llm.asked) == 2
+
+
+class Album(BaseModel):
+    """What an engine gives in place of a text."""
+
+    title: str
+
+
+@pytest.mark.parametrize("policy", [None, {"points": {"tool_call": "redact"}}, {"points": {"tool_call": "flag"}}])
+async def test_structured_answers(policy: Any, lane: Lane) -> None:
+    for title in ("bread", f"a {CANARY}"):
+        call = ToolCallBlock(tool_call_id="1", tool_name="Album", tool_kwargs={"title": title})
+        inner = index_of("bread").as_query_engine(llm=chat_llm(says(call)), output_cls=Album)
+        response = await lane(Qwen3GuardQueryEngine(inner, fake_guard(), policy), "query", "hi")
+        if title == "bread":
+            assert isinstance(response, PydanticResponse)
+            assert response.response == Album(title="bread")
+        else:
+            assert CANARY not in repr(response)
+            assert response.metadata["qwen3guard"]["action"] in {"block", "redact"}
+    raising = Qwen3GuardQueryEngine(inner, fake_guard(), on_block="raise")
+    with pytest.raises(BlockedError):
+        await lane(raising, "query", "hi")
+
+
+async def test_an_error_of_the_engine_stays_its_own(lane: Lane) -> None:
+    class Fails(CustomQueryEngine):
+        def custom_query(self, query_str: str) -> str:
+            raise ValueError("no such shelf")
+
+    with pytest.raises(ValueError, match="no such shelf"):
+        await lane(Qwen3GuardQueryEngine(Fails(), fake_guard()), "query", "hi")
+
+
+# --- engines that speak for themselves ---
+
+
+class Speaks(CustomQueryEngine):
+    """Streams what its LLM says, with words of its own before and after."""
+
+    llm: Any
+    before: str = ""
+    after: str = ""
+
+    def custom_query(self, query_str: str) -> Any:
+        def tokens() -> Any:
+            yield from filter(None, [self.before])
+            yield from (response.delta for response in self.llm.stream_complete(query_str))
+            yield from filter(None, [self.after])
+
+        return StreamingResponse(tokens())
+
+    async def acustom_query(self, query_str: str) -> Any:
+        stream = await self.llm.astream_complete(query_str)
+
+        async def tokens() -> Any:
+            for word in filter(None, [self.before]):
+                yield word
+            async for response in stream:
+                yield response.delta
+            for word in filter(None, [self.after]):
+                yield word
+
+        return AsyncStreamingResponse(tokens())
+
+
+@GUARDS
+@pytest.mark.parametrize("after", ["", ", yes", f" a {CANARY}"])
+@pytest.mark.parametrize("before", ["", "Well: ", f"a {CANARY} "])
+async def test_words_of_the_engine_in_a_stream_are_judged(make_guard: Any, before: str, after: str, lane: Lane) -> None:
+    engine = Qwen3GuardQueryEngine(Speaks(llm=words_llm(*SAFE), before=before, after=after), make_guard())
+    text = await text_of(await lane(engine, "query", "hi"))
+    if CANARY in before + after:
+        assert CANARY not in text
+        assert text.endswith(REFUSAL)
+    else:
+        assert text == f"{before}Bread and jam.{after}"
+
+
+async def test_metadata_beside_that_of_the_sources_is_judged(lane: Lane) -> None:
+    class Notes(CustomQueryEngine):
+        def custom_query(self, query_str: str) -> Response:
+            return Response("fine", metadata={"query": f"select {CANARY} from t", "rows": [1], "model": "x"})
+
+    response = await lane(Qwen3GuardQueryEngine(Notes(), fake_guard()), "query", "hi")
+    assert (str(response), response.metadata) == ("fine", {"model": "x"})
+    safe = await lane(Qwen3GuardQueryEngine(Notes(), FakeGuard()), "query", "hi")
+    assert set(safe.metadata) == {"query", "rows", "model"}
+
+
+def test_prompts_are_those_of_the_engine() -> None:
+    bare = engine_of(words_llm(*SAFE))
+    engine = Qwen3GuardQueryEngine(engine_of(words_llm(*SAFE)), fake_guard())
+    assert engine.get_prompts().keys() == bare.get_prompts().keys()
+    engine.update_prompts({"response_synthesizer:text_qa_template": PromptTemplate("About {query_str}: {context_str}")})
+    engine.query("hi")
+    llm: Any = engine._engine._response_synthesizer._llm  # type: ignore[attr-defined]
+    assert "About hi" in llm.asked[-1]
 
 
 def test_wrong_settings_are_named() -> None:

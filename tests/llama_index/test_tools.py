@@ -39,6 +39,26 @@ class Echo:
         return f"found {q}"
 
 
+class Reply:
+    """What HTTP libraries give: it says little of itself."""
+
+    def __init__(self, body: Any) -> None:
+        self.body = body
+
+    def __str__(self) -> str:
+        return "<Reply 200>"
+
+
+class Frank:
+    """Says more to programmers."""
+
+    def __str__(self) -> str:
+        return "fine"
+
+    def __repr__(self) -> str:
+        return f"Frank(a {CANARY})"
+
+
 class Plain(BaseTool):
     """A tool with nothing but a call."""
 
@@ -125,8 +145,12 @@ async def test_an_error_that_may_pass_is_the_tools_own(lane: Lane) -> None:
         NodeWithScore(node=TextNode(text=f"a {CANARY}")),
         [NodeWithScore(node=TextNode(text="x", metadata={"title": f"a {CANARY}"}))],
         ToolMetadata(name="x", description=f"a {CANARY}"),
+        Reply(f"a {CANARY}"),
+        [Reply(f"a {CANARY}")],
+        Reply([{"deep": f"a {CANARY}"}]),
+        Frank(),
     ],
-    ids=["mapping", "node", "metadata", "dataclass"],
+    ids=["mapping", "node", "metadata", "dataclass", "object", "objects", "object of lists", "repr"],
 )
 async def test_what_only_the_raw_output_says_is_judged(raw: Any, lane: Lane) -> None:
     def give() -> ToolOutput:
@@ -137,6 +161,7 @@ async def test_what_only_the_raw_output_says_is_judged(raw: Any, lane: Lane) -> 
     output = await lane(guard_tool(tool, fake_guard()), "call")
     assert CANARY not in repr(output)
     assert output.is_error
+    assert output.raw_output is None
 
 
 async def test_every_argument_of_the_model_is_judged(lane: Lane) -> None:
