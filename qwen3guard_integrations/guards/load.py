@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from ..core.errors import GuardConfigurationError
@@ -27,6 +28,8 @@ _EXAMPLES: Final = (
 
 _ON_SERVERS: Final = frozenset({"openai", "llama-guard", "openai-moderation"})
 
+_MAY_BE_SECRET: Final = frozenset({"default_headers", "extra_body"})
+
 _LOADED_WITH: Final[WeakKeyDictionary[object, dict[str, Any]]] = WeakKeyDictionary()
 
 
@@ -36,6 +39,16 @@ def how_loaded(guard: object) -> dict[str, Any] | None:
         return _LOADED_WITH.get(guard)
     except TypeError:  # somebody's own guard, which cannot be weakly referred to
         return None
+
+
+def written_down(guard: object) -> dict[str, Any] | None:
+    """As `how_loaded`, where that may be stored; None where an option can hold a secret: a header, a body, an address
+    with a password or a query."""
+    loaded = how_loaded(guard)
+    if loaded is None or not _MAY_BE_SECRET.isdisjoint(loaded):
+        return None
+    address = urlsplit(str(loaded.get("base_url", "")))
+    return None if "@" in address.netloc or address.query else loaded
 
 
 def load_guard(

@@ -9,7 +9,7 @@ import pytest
 from qwen3guard_integrations import GuardConfigurationError, load_guard
 from qwen3guard_integrations.guards import OpenAIGuard, TransformersGuard
 from qwen3guard_integrations.guards.demo import DemoGuardWarning
-from qwen3guard_integrations.guards.load import how_loaded
+from qwen3guard_integrations.guards.load import how_loaded, written_down
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +56,20 @@ def test_the_demo_guard_warns_and_is_remembered_by_name() -> None:
     assert how_loaded(guard) == {"guard": "demo", "details": "never"}
     assert repr(guard) == "TransformersGuard('demo')"
     assert how_loaded(object()) is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"default_headers": {"X-Token": "secret-token"}},
+        {"extra_body": {"token": "secret-token"}},
+        {"base_url": "http://me:secret-token@localhost:1/v1"},
+        {"base_url": "http://localhost:1/v1?key=secret-token"},
+    ],
+    ids=["header", "body", "password", "query"],
+)
+def test_what_can_hold_a_secret_is_not_written_down(options: dict[str, Any]) -> None:
+    plain: dict[str, Any] = {"guard": "openai:x", "base_url": "http://localhost:1/v1", "timeout": 3.0}
+    assert written_down(load_guard(**plain, api_key="secret-token")) == plain
+    assert written_down(load_guard(**{**plain, **options})) is None
+    assert written_down(object()) is None
