@@ -18,7 +18,7 @@ from .decision import Action, Decision
 from .errors import GuardError, GuardResponseError
 from .points import Point
 from .policy import Policy
-from .thinking import ThinkingSplitter
+from .thinking import THINKING_ENDS, ThinkingSplitter
 from .verdict import Verdict
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class _Held(Generic[T]):
     item: T
     end: int
     ends: dict[Point, int]  # of each track
-    thinking: bool
+    place: tuple[bool, bool]  # of the splitter
     since: float
 
 
@@ -95,8 +95,8 @@ class Gate(Generic[T]):
 
     Args:
         policy: What passes, how many tokens must agree (`debounce`), and what may leave early (`hold`).
-        reserve: So many of the last items are kept back even if they may leave, so that a stop can take them back; until
-            the stream has ended and nothing of it is left to judge.
+        reserve: So many of the last items are kept back even if they may leave, so that a stop can take them back;
+            until the stream has ended and nothing of it is left to judge.
         locked: Nothing leaves before `prompt_decided`: the prompt is still being judged.
 
     Attributes:
@@ -122,7 +122,8 @@ class Gate(Generic[T]):
     _sorted: int = field(default=0, init=False)
     _cleared: int = field(default=0, init=False)
     _left: int = field(default=0, init=False)
-    _last: tuple[dict[Point, int], bool] = field(default_factory=lambda: ({}, False), init=False)
+    _ends: dict[Point, int] = field(default_factory=dict, init=False)
+    _place: tuple[bool, bool] = field(default=(False, False), init=False)
     _muted: frozenset[Point] = field(default=frozenset(), init=False)
     _unguarded: bool = field(default=False, init=False)
     _settled: bool = field(default=False, init=False)
@@ -148,7 +149,7 @@ class Gate(Generic[T]):
                 self._sort(self._splitter.flush(), inline=True)
                 self._sort([(piece.point, piece.text)])
         ends = {point: track.came for point, track in self._tracks.items()}
-        self._items.append(_Held(item, self._came, ends, self._splitter.thinking, now))
+        self._items.append(_Held(item, self._came, ends, self._splitter.place, now))
 
     def finish(self) -> None:
         """No more items will come."""
@@ -318,7 +319,7 @@ class Gate(Generic[T]):
         taken = []
         while len(self._items) > keep and (self._items[0].end <= cleared or self._may_leave_early(self._items[0], now)):
             held = self._items.popleft()
-            self._left, self._last = held.end, (held.ends, held.thinking)
+            self._left, self._ends, self._place = held.end, held.ends, held.place
             taken.append((held.item, self._muted))
         if self.stopped:
             self.dropped += len(self._items)
@@ -367,6 +368,19 @@ class Gate(Generic[T]):
         """Whether any text has left."""
         return self._left > 0
 
+    @property
+    def thinks(self) -> bool:
+        """Whether what has left ends inside thinking that stands in the text: its closing tag has not left."""
+        thinking, _ = self._place
+        return thinking
+
+    @property
+    def seam(self) -> str:
+        """What must stand between what has left and words that are not the model's: nothing where nothing has left."""
+        if self.thinks:
+            return THINKING_ENDS
+        return "\n\n" if self.anything_left else ""
+
     def early_in(self, now: float) -> float | None:
         """Seconds until the oldest item leaves unjudged; None where it does not, however long it waits."""
         if self.policy.hold != "window" or len(self._items) <= self._kept or self.locked or self._whole_tracks:
@@ -388,14 +402,13 @@ class Gate(Generic[T]):
         Returns:
             How many characters of each track have left.
         """
-        ends, thinking = self._last
         for point, track in self._tracks.items():
-            track.came = track.judged = track.cleared = ends.get(point, 0)
+            track.came = track.judged = track.cleared = self._ends.get(point, 0)
             track.run = 0
         self._came = self._sorted = self._cleared = self._left
         self._stretches.clear()
         self._items.clear()
         self._unasked.clear()
-        self._splitter = ThinkingSplitter(thinking, begun=bool(self._left))
+        self._splitter = ThinkingSplitter(*self._place)
         self.stopped, self.ended, self._settled = None, False, False
-        return ends
+        return self._ends

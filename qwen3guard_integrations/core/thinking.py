@@ -12,17 +12,20 @@ from .points import Point
 
 _OPEN: Final = "<think>"
 _CLOSE: Final = "</think>"
+THINKING_ENDS: Final = f"{_CLOSE}\n\n"
+"""What stands between thinking and answer: the chat template of Qwen3 puts an empty line there."""
 
 
 class ThinkingSplitter:
     """Text in, the same text out in pieces: reasoning, answer, and the tags between them.
 
-    Thinking stands before the answer, as Qwen3 writes it: a tag further down is part of the answer, so that no answer
-    can call itself thinking. Characters that may be the beginning of a tag are kept until it is clear what they are.
+    Thinking stands before the answer, as Qwen3 writes it, once or, where an answer was begun anew, several times: a tag
+    behind the first word of the answer is part of it, so that no answer can call itself thinking. Characters that may
+    be the beginning of a tag are kept until it is clear what they are.
 
     Args:
         thinking: The text begins inside the thinking.
-        begun: Something stands before the text, so that no thinking can begin any more.
+        begun: The answer stands before the text, so that no thinking can begin any more.
     """
 
     def __init__(self, thinking: bool = False, begun: bool = False) -> None:
@@ -34,6 +37,14 @@ class ThinkingSplitter:
     def thinking(self) -> bool:
         """Whether the text so far ends inside the thinking."""
         return self._point is Point.REASONING
+
+    @property
+    def place(self) -> tuple[bool, bool]:
+        """Where the text so far ends, for a splitter of what may follow in its stead: `thinking` and `begun`.
+
+        A tag that is cut here is part of the answer, whatever becomes of it.
+        """
+        return self.thinking, self._begun or (bool(self._kept) and not self.thinking)
 
     def push(self, text: str) -> list[tuple[Point | None, str]]:
         """The pieces of `text` (and of what was kept before) that are clear now; the point of a tag is None."""
@@ -55,7 +66,6 @@ class ThinkingSplitter:
             if found:
                 pieces.append((None, tag))
                 self._point = Point.REASONING if tag is _OPEN else Point.RESPONSE
-                self._begun = True
         return pieces
 
     def flush(self) -> list[tuple[Point | None, str]]:
@@ -69,9 +79,24 @@ def written(turn: Turn) -> list[tuple[Point | None, str]]:
 
     They are those that a gate finds: `turn.reasoning`, and what stands in tags at the beginning of `turn.content`.
     """
-    splitter = ThinkingSplitter()
     reasoning: list[tuple[Point | None, str]] = [(Point.REASONING, turn.reasoning)] if turn.reasoning else []
-    return [*reasoning, *splitter.push(turn.content), *splitter.flush()]
+    return [*reasoning, *_pieces(turn.content)]
+
+
+def thought_and_said(text: str) -> tuple[str, str]:
+    """The thinking at the beginning of a complete answer, and the rest of it: all but the tags."""
+    if _OPEN not in text:
+        return "", text
+    pieces = _pieces(text)
+    thought, said = (
+        "".join(piece for at, piece in pieces if at is point) for point in (Point.REASONING, Point.RESPONSE)
+    )
+    return thought, said
+
+
+def _pieces(text: str) -> list[tuple[Point | None, str]]:
+    splitter = ThinkingSplitter()
+    return [*splitter.push(text), *splitter.flush()]
 
 
 def _may_begin(text: str) -> bool:

@@ -19,6 +19,7 @@ from ..core.errors import BlockedError
 from ..core.gate import Gate
 from ..core.points import Point
 from ..core.screening import Item, screening
+from ..core.thinking import thought_and_said
 from ..core.words import is_name
 from ..guards.protocol import StreamSession
 from ..guards.streaming import open_stream
@@ -204,6 +205,9 @@ class Answer:
             return False
         self.told += [self.gate.stopped] if self.gate.stopped else []
         self.session.rollback(self.gate.rewind())
+        if self.gate.thinks:  # what comes next is no part of the thinking that was cut off
+            closing = AIMessageChunk(content=self.gate.seam, id=self._left[0].id)
+            self.gate.push(_chunk(closing), pieces_of(closing), time.monotonic())
         return True
 
     def _may_try_again(self) -> bool:
@@ -235,10 +239,11 @@ class Answer:
         return self.screens.fallback is not None and self.tries > self.last_own_try
 
     def _messages_again(self) -> list[BaseMessage]:
-        text = str(whole(self._left).text) if self._left else ""
-        if self.falls_back and not text:
+        """What the next try is given: of what has left only what was said, for no model is given its thinking again."""
+        _, text = thought_and_said(str(whole(self._left).text) if self._left else "")
+        if self.falls_back and not text.strip():
             return self.given
-        kept = [AIMessage(content=text)] if text else []
+        kept = [AIMessage(content=text)] if text.strip() else []
         return [*self.given, *kept, HumanMessage(content=self.screens.intervention)]
 
     def ending(self) -> list[ChatGenerationChunk]:
@@ -253,7 +258,7 @@ class Answer:
         if self.screens.on_block == "raise" and self.stopped.action is not Action.REDACT:
             raise BlockedError(self.stopped)
         text = self.screens.policy.last_words(self.stopped)
-        message = last_chunk(text, self.stopped, like, begun=self.gate.anything_left)
+        message = last_chunk(text, self.stopped, like, seam=self.gate.seam)
         message.response_metadata["qwen3guard"] |= self._effort()
         return [_chunk(self._in_blocks(message))]
 
@@ -261,7 +266,8 @@ class Answer:
         """A refusal with a block that says so, where the model writes blocks and LangChain knows that kind."""
         if self.blocks and HAS_REFUSAL_BLOCKS:
             text = str(message.text)  # LangChain's own kind of string does not merge with others
-            message.content = [{"type": "text", "text": text}, {"type": "refusal", "refusal": text.strip()}]
+            words = text.removeprefix(self.gate.seam)
+            message.content = [{"type": "text", "text": text}, {"type": "refusal", "refusal": words}]
         return message
 
     def _report(self, like: AIMessageChunk | None) -> AIMessageChunk:

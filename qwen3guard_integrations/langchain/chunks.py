@@ -38,16 +38,16 @@ def whole(chunks: Sequence[BaseMessage]) -> BaseMessage:
     return message  # type: ignore[no-any-return]
 
 
-def last_chunk(text: str, decision: Decision, like: AIMessageChunk | None, *, begun: bool) -> AIMessageChunk:
+def last_chunk(text: str, decision: Decision, like: AIMessageChunk | None, *, seam: str) -> AIMessageChunk:
     """The chunk that ends an answer: `text` in the form of the chunks before it, and the decision in its metadata.
 
     Args:
         text: The refusal.
         decision: Why.
         like: A chunk of the same answer, whose id and form are taken.
-        begun: Something was released before: a blank line stands between it and `text`.
+        seam: What stands between what was released before and `text` (`Gate.seam`).
     """
-    chunk = refusal_message(f"\n\n{text}" if begun else text, decision, like=like or AIMessageChunk(content=""))
+    chunk = refusal_message(seam + text, decision, like=like or AIMessageChunk(content=""))
     assert isinstance(chunk, AIMessageChunk)
     chunk.chunk_position = "last"
     return chunk

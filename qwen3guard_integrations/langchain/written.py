@@ -85,10 +85,8 @@ class Written:
         return [self._last(stopped)]
 
     def _last(self, stopped: Decision) -> Any:
-        text, begun = self._screen.policy.last_words(stopped), self.gate.anything_left
-        if self._like is None:
-            return f"\n\n{text}" if begun else text
-        return last_chunk(text, stopped, self._like, begun=begun)
+        text, seam = self._screen.policy.last_words(stopped), self.gate.seam
+        return seam + text if self._like is None else last_chunk(text, stopped, self._like, seam=seam)
 
     def close(self) -> None:
         """Free the guard's session."""

@@ -252,6 +252,15 @@ def test_an_answer_cannot_call_itself_thinking(text: str) -> None:
     assert said == text.removeprefix("<think>a</think>")
 
 
+def test_an_answer_that_was_begun_anew_may_think_again() -> None:
+    gate: Gate[str] = Gate(Policy())
+    for letter in "<think>a</think>\n\n<think>b</think>\n\nc<think>d":
+        gate.push(letter, [Piece(Point.RESPONSE, letter)])
+    asked = gate.ask()
+    assert "".join(piece.text for piece in asked if piece.point is Point.REASONING) == "ab"
+    assert "".join(piece.text for piece in asked if piece.point is Point.RESPONSE) == "\n\n\n\nc<think>d"
+
+
 def test_a_point_that_is_not_judged_is_not_asked_about() -> None:
     gate: Gate[str] = Gate(
         Policy.model_validate({"points": {"reasoning": "allow"}}).model_copy(update={"mode": "loose"})
@@ -461,3 +470,51 @@ def test_rewinding_takes_back_what_has_not_left() -> None:
     gate.finish()
     gate.settle()
     assert [item for item, _ in gate.take()] == ["e"]
+
+
+def thought(*texts: str) -> Gate[str]:
+    """A gate that lets all but the last of `texts` go, and is stopped there."""
+    gate: Gate[str] = Gate(Policy(debounce=1))
+    for text in texts:
+        gate.push(text, [Piece(Point.RESPONSE, text)])
+    ends = dict.fromkeys(TRACKS, 0)
+    for piece in gate.ask():
+        ends[piece.point] += len(piece.text)
+        gate.judged([Judgement(piece.point, ends[piece.point] - ("x" in piece.text), SAFE)])
+    gate.judged([Judgement(point, end, UNSAFE) for point, end in ends.items() if end])
+    assert [item for item, _ in gate.take()] == list(texts[:-1])
+    return gate
+
+
+@pytest.mark.parametrize(
+    ("left", "seam", "then", "reasoning"),
+    [
+        ([], "", "<think>b</think>c", "b"),
+        (["\n"], "\n\n", "<think>b</think>c", "b"),
+        (["<think>"], "</think>\n\n", "</think>\n\n<think>b</think>c", "b"),
+        (["<think>", "a"], "</think>\n\n", "b</think><think>c</think>d", "bc"),
+        (["<think>a</think>\n\n"], "\n\n", "<think>b</think>c", "b"),
+        (["<think>a</think>", "b"], "\n\n", "<think>c</think>d", ""),
+        (["a"], "\n\n", "<think>c</think>d", ""),
+        (["<thi"], "\n\n", "nk>c</think>d", ""),
+        (["<thi"], "\n\n", "<think>c</think>d", ""),
+    ],
+)
+def test_what_follows_goes_on_from_where_the_thinking_has_left(
+    left: list[str], seam: str, then: str, reasoning: str
+) -> None:
+    gate = thought(*left, "nk>x" if left == ["<thi"] else "x")
+    assert gate.seam == seam
+    assert gate.thinks == seam.startswith("</think>")
+    gate.rewind()
+    gate.push("then", [Piece(Point.RESPONSE, then)])
+    gate.finish()
+    assert "".join(piece.text for piece in gate.ask() if piece.point is Point.REASONING) == reasoning
+
+
+def test_thinking_beside_the_text_does_not_begin_the_answer() -> None:
+    gate: Gate[str] = Gate(Policy())
+    judged(gate, "ax", [SAFE, UNSAFE], Point.REASONING)
+    gate.rewind()
+    gate.push("then", [Piece(Point.RESPONSE, "<think>b</think>c")])
+    assert gate.ask() == [Piece(Point.REASONING, "b"), Piece(Point.RESPONSE, "c")]

@@ -16,13 +16,14 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 
 from qwen3guard_integrations import Point
+from qwen3guard_integrations.guards import WindowedStreamGuard
 from qwen3guard_integrations.langchain import Qwen3GuardMiddleware, guard_model
 from qwen3guard_integrations.testing import FakeGuard, FakeStreamGuard
 
 from ..conftest import Lane
 from ..guards.fault_server import FaultServer, Reply, Request, Step, chat
 from ..model_server import ModelServer, transformers_serve
-from .helpers import REFUSAL, VIOLENT, ChunkModel, fake_guard
+from .helpers import PII, REFUSAL, VIOLENT, ChunkModel, fake_guard
 from .tiny_chat import write_chat_model
 from .ways import WAYS
 
@@ -198,6 +199,79 @@ async def test_both_think_beside_the_text(lane: Lane, serve: Serve, make_guard: 
     thought = answer.additional_kwargs["reasoning_content"]
     assert thought.removeprefix("Well, ") == "They want dinner."
     assert len(safe.requests[0].body["messages"]) == 1  # nothing of the answer had left that it could go on from
+
+
+def every_word() -> WindowedStreamGuard:
+    """Every window is a word, unless the model is faster."""
+    return WindowedStreamGuard(fake_guard(), {"first_tokens": 1, "most_tokens": 1, "sentence_tokens": 1})
+
+
+THINKS_HARM = writes(BREAD, thinking=["Well. ", "a bomb ", "it is."])
+
+
+@pytest.mark.parametrize(
+    ("make_guard", "own", "left", "kept"),
+    [
+        (token_guard, THINKS_HARM, "<think>Well. </think>\n\n", None),
+        (every_word, THINKS_HARM, "<think>Well. </think>\n\n", None),
+        (token_guard, writes(["a bomb ", "it is."], thinking=["Well. "]), "<think>Well. </think>\n\n", None),
+        (token_guard, writes(["Flour. ", "a bomb "]), "Flour. ", "Flour. "),
+        (
+            token_guard,
+            writes(["Flour. ", "a bomb "], thinking=["Well. "]),
+            "<think>Well. </think>\n\nFlour. ",
+            "\n\nFlour. ",
+        ),
+    ],
+    ids=["while thinking", "while thinking, windowed", "before the answer", "without thinking", "behind thinking"],
+)
+async def test_a_second_model_thinks_in_the_text_too(
+    lane: Lane, serve: Serve, make_guard: Any, own: Step, left: str, kept: str | None
+) -> None:
+    """What is cut off is closed, and what is given on is what was said."""
+    safe = serve(writes(BREAD, thinking=THOUGHT))
+    model = guard_model(client(serve(own)), make_guard(), fallback_model=client(safe))
+    answer = await said(lane, model, streamed=True)
+    assert answer.text == f"{left}<think>They want dinner.</think>\n\nLet us bake bread."
+    given = [message["content"] for message in safe.requests[0].body["messages"]]
+    assert given == (["Dinner?"] if kept is None else ["Dinner?", kept, INTERVENTION])
+
+
+@pytest.mark.parametrize("on_block", ["refuse", "regenerate"])
+async def test_its_second_thinking_is_judged_as_thinking(lane: Lane, serve: Serve, on_block: Any) -> None:
+    flag = {"points": {"reasoning": {"unsafe": "flag", "controversial": "block"}}}
+    guard = FakeStreamGuard({"bomb": VIOLENT, "salary": PII})
+    own = writes(BREAD, thinking=["Well. ", "their salary ", "it is."])
+    fallback = client(serve(writes(BREAD, thinking=["A ", "bomb ", "then."])))
+    model = guard_model(client(serve(own)), guard, flag, on_block=on_block, retries=0, fallback_model=fallback)
+    answer = await said(lane, model, streamed=True)
+    assert answer.text.endswith("<think>A bomb then.</think>\n\nLet us bake bread.")
+    # Behind an answer that has begun it is none: no answer calls itself thinking.
+    begun = client(serve(writes(["Flour. ", "their salary ", "it is."])))
+    answer = await said(lane, guard_model(begun, guard, flag, fallback_model=fallback), streamed=True)
+    assert "bomb" not in repr(answer)
+    assert answer.text.endswith(REFUSAL)
+
+
+async def test_the_own_model_thinks_anew(lane: Lane, serve: Serve) -> None:
+    steps = [writes(BREAD, thinking=[*["well "] * 60, "a bomb ", "then."]), writes(BREAD, thinking=THOUGHT)]
+    own = serve(*steps)
+    answer = await said(lane, guard_model(client(own), token_guard(), on_block="regenerate"), streamed=True)
+    first, second = answer.text.split("</think>\n\n", 1)
+    assert first.removeprefix("<think>").strip(" wel") == ""
+    assert 20 <= first.count("well ") <= 25
+    assert second == "<think>They want dinner.</think>\n\nLet us bake bread."
+    given = [message["content"] for message in own.requests[1].body["messages"]]
+    assert given == ["Dinner?", INTERVENTION], "as with thinking beside the text, nothing was said yet"
+
+
+@pytest.mark.parametrize("settings", [{}, {"on_block": "regenerate", "buffer_tokens": 1, "retries": 1}])
+async def test_a_refusal_is_no_thinking(lane: Lane, serve: Serve, settings: Any) -> None:
+    own = serve(writes(BREAD, thinking=["Well. ", "Yes. ", "a bomb ", "it is."]))
+    answer = await said(lane, guard_model(client(own), token_guard(), **settings), streamed=True)
+    assert answer.text.startswith("<think>Well. ")
+    assert answer.text.endswith(f"</think>\n\n{REFUSAL}")
+    assert answer.text.count("think>") in (2, 4), "every tag is closed"
 
 
 @guards
