@@ -80,21 +80,22 @@ def written(turn: Turn) -> list[tuple[Point | None, str]]:
     They are those that a gate finds: `turn.reasoning`, and what stands in tags at the beginning of `turn.content`.
     """
     reasoning: list[tuple[Point | None, str]] = [(Point.REASONING, turn.reasoning)] if turn.reasoning else []
-    return [*reasoning, *_pieces(turn.content)]
+    return [*reasoning, *pieces_in(turn.content)]
 
 
 def thought_and_said(text: str) -> tuple[str, str]:
     """The thinking at the beginning of a complete answer, and the rest of it: all but the tags."""
     if _OPEN not in text:
         return "", text
-    pieces = _pieces(text)
+    pieces = pieces_in(text)
     thought, said = (
         "".join(piece for at, piece in pieces if at is point) for point in (Point.REASONING, Point.RESPONSE)
     )
     return thought, said
 
 
-def _pieces(text: str) -> list[tuple[Point | None, str]]:
+def pieces_in(text: str) -> list[tuple[Point | None, str]]:
+    """The pieces of the text of a complete answer, in order; together they are the text. The point of a tag is None."""
     splitter = ThinkingSplitter()
     return [*splitter.push(text), *splitter.flush()]
 

@@ -23,6 +23,7 @@ from ..core.gate import Gate, Piece
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item, screening
+from ..core.thinking import thought_and_said
 from ..core.words import tool_call_text
 from ..guards.protocol import Guard, StreamSession
 from ..guards.streaming import open_stream
@@ -162,8 +163,10 @@ class AnswerRun:
 
     def _was_streamed(self, item: Item) -> bool:
         turn = item.conversation.judged
-        text = turn.reasoning if item.point is Point.REASONING else turn.content
-        return self._seen.get(item.point, "").strip() == text.strip()
+        thought, said = thought_and_said(self._seen.get(Point.RESPONSE, ""))
+        thoughts = "\n".join(filter(None, (self._seen.get(Point.REASONING), thought)))
+        streamed = {Point.REASONING: thoughts, Point.RESPONSE: said}.get(item.point, "")
+        return streamed.strip() == (turn.reasoning or turn.content).strip()
 
     def _items(self, generation: Generation) -> Sequence[Item]:
         answer = generation.message if isinstance(generation, ChatGeneration) else generation.text

@@ -20,6 +20,7 @@ from langchain_core.messages import (
 from ..core.conversation import Role, Turn
 from ..core.decision import Decision
 from ..core.points import Point
+from ..core.thinking import pieces_in, thought_and_said
 from ..core.words import WORDLESS_KEYS, is_name, parsed, strings_in, tool_call_text
 
 # Blocks that hold a picture, a sound or a file: the guard reads text only, so of these only what is text.
@@ -60,8 +61,12 @@ def role_of(message: BaseMessage) -> Role:
 
 
 def text_of(message: BaseMessage) -> str:
-    """Every text in the content that is not reasoning: plain, in blocks of any kind, in text files."""
-    text = _joined(message, reasoning=False)
+    """Every text in the content that stands in no block of reasoning: plain, in blocks of any kind, in text files."""
+    return _and_beside(_joined(message, reasoning=False), message)
+
+
+def _and_beside(text: str, message: BaseMessage) -> str:
+    """`text`, and what providers put beside the content of an answer."""
     if not (message.additional_kwargs and isinstance(message, AIMessage)):
         return text
     audio = message.additional_kwargs.get("audio")
@@ -82,25 +87,34 @@ def _joined(message: BaseMessage, *, reasoning: bool) -> str:
     """The texts or the reasoning in the content. An assistant's blocks are pieces of one text, others' paragraphs."""
     if isinstance(message.content, str):
         return "" if reasoning else message.content
-    texts = (text for text, is_reasoning in _texts(message) if is_reasoning is reasoning and text)
-    return ("" if isinstance(message, AIMessage) else "\n").join(texts)
+    texts = (text for _, text, is_reasoning in _texts(message) if is_reasoning is reasoning and text)
+    return ("" if role_of(message) == "assistant" else "\n").join(texts)
 
 
-def _texts(message: BaseMessage) -> Iterator[tuple[str, bool]]:
-    """Each text in the blocks of a message's content, and whether it is reasoning."""
-    for block in message.content:
+Block = str | dict[str, Any]
+
+
+def _texts(message: BaseMessage) -> Iterator[tuple[Block, str, bool]]:
+    """Each block of a message's content, the text in it, and whether that is reasoning."""
+    for block in [message.content] if isinstance(message.content, str) else message.content:
         if isinstance(block, str):
-            yield block, False
+            yield block, block, False
             continue
         kind = block.get("type", "")
         if kind in _REASONING_BLOCKS:
-            yield strings_in(block), True
-        elif kind in _TEXT_BLOCKS and isinstance(block.get("text"), str):
-            yield block["text"], False
-        elif kind not in _CALL_BLOCKS or not _is_copy(block, message):
+            yield block, strings_in(block), True
+        elif _is_text(block):
+            yield block, block["text"], False
+        elif kind in _CALL_BLOCKS and _is_copy(block, message):
+            yield block, "", False
+        else:
             words = strings_in(block, media=kind in _MEDIA)
             whole = words and not isinstance(message, BaseMessageChunk)  # blocks of a chunk are pieces of blocks
-            yield f"\n{words}\n" if whole else words, False
+            yield block, f"\n{words}\n" if whole else words, False
+
+
+def _is_text(block: Block) -> bool:
+    return isinstance(block, str) or (block.get("type", "") in _TEXT_BLOCKS and isinstance(block.get("text"), str))
 
 
 def tool_calls_of(message: BaseMessage) -> list[Mapping[str, Any]]:
@@ -129,15 +143,20 @@ def _is_copy(block: Mapping[str, Any], message: BaseMessage) -> bool:
 
 
 def parts_of(message: BaseMessage) -> list[tuple[Point, Turn]]:
-    """What there is to judge in a message, in the order in which it was written. Blank parts are none."""
+    """What there is to judge in a message, in the order in which it was written. Blank parts are none.
+
+    Thinking in tags at the beginning of an answer's text is reasoning, as in a stream; the tags are in no part.
+    """
     role = role_of(message)
     if role != "assistant":
         point = Point.TOOL_OUTPUT if role == "tool" else Point.PROMPT
         parts = [(point, Turn(role=role, content=_all_text(message)))]
     else:
+        thought, said = thought_and_said(_joined(message, reasoning=False))
+        thoughts = "\n".join(filter(None, (reasoning_of(message), thought)))
         parts = [
-            (Point.REASONING, Turn(role=role, reasoning=reasoning_of(message))),
-            (Point.RESPONSE, Turn(role=role, content=text_of(message))),
+            (Point.REASONING, Turn(role=role, reasoning=thoughts)),
+            (Point.RESPONSE, Turn(role=role, content=_and_beside(said, message))),
             *((Point.TOOL_CALL, Turn(role=role, content=tool_call_text(call))) for call in tool_calls_of(message)),
         ]
     return [(point, turn) for point, turn in parts if not turn.blank]
@@ -150,9 +169,13 @@ def _all_text(message: BaseMessage) -> str:
 
 
 def turn_of(message: BaseMessage) -> Turn:
-    """The message as context for later ones; tool calls of an assistant who said nothing else stand for the answer."""
-    text = text_of(message) or "\n".join(map(tool_call_text, tool_calls_of(message)))
-    return Turn(role=role_of(message), content=text)
+    """The message as context for later ones, without its thinking; tool calls of an assistant who said nothing else
+    stand for the answer."""
+    role, text = role_of(message), _joined(message, reasoning=False)
+    if role == "assistant":
+        _, text = thought_and_said(text)
+    said = _and_beside(text, message) or "\n".join(map(tool_call_text, tool_calls_of(message)))
+    return Turn(role=role, content=said)
 
 
 def without(message: BaseMessage, decisions: Sequence[Decision], redaction: Mapping[Point, str]) -> BaseMessage:
@@ -161,7 +184,8 @@ def without(message: BaseMessage, decisions: Sequence[Decision], redaction: Mapp
     Args:
         message: An allowed message with parts that are not.
         decisions: One for each of `parts_of(message)`, in that order.
-        redaction: What stands in place of the text at each redacted point.
+        redaction: What stands in place of the text at each redacted point; of what is in the content nothing else
+            stays then.
     """
     failed = {decision.point for decision in decisions if not decision.passes}
     said = failed - {Point.REASONING, Point.TOOL_CALL}
@@ -171,7 +195,7 @@ def without(message: BaseMessage, decisions: Sequence[Decision], redaction: Mapp
         "response_metadata": _wordless(message.response_metadata),
     }
     if Point.REASONING in failed:
-        update["content"] = _without_reasoning(message.content)
+        message = message.model_copy(update={"content": _without_thinking(message)})
     if Point.TOOL_CALL in failed and isinstance(message, AIMessage):
         update |= _without_tool_calls(message, decisions, redaction.get(Point.TOOL_CALL, ""))
     for point in said:
@@ -196,6 +220,33 @@ def _without_reasoning(content: str | list[str | dict[str, Any]]) -> str | list[
     if isinstance(content, str):
         return content
     return [block for block in content if isinstance(block, str) or block.get("type") not in _REASONING_BLOCKS]
+
+
+def _without_thinking(message: BaseMessage) -> str | list[Block]:
+    """The content of a whole answer without its reasoning: neither the blocks of it, nor what stands in tags."""
+    texts = [(block, text) for block, text, is_reasoning in _texts(message) if not is_reasoning]
+    stays = iter(_said("".join(text for _, text in texts)))
+    content: list[Block] = []
+    for block, text in texts:
+        said = "".join(letter for letter, stay in zip(text, stays, strict=False) if stay)
+        if said == text or (not _is_text(block) and said.strip() == text.strip()):
+            content.append(block)
+        elif said and _is_text(block):
+            content.append(said if isinstance(block, str) else {**_form_of(block), "text": said})
+    return content if isinstance(message.content, list) else "".join(map(str, content))
+
+
+def _said(text: str) -> list[bool]:
+    """Of each character whether it belongs to the answer: the tags do not, nor the empty lines behind them."""
+    said = [point is Point.RESPONSE for point, piece in pieces_in(text) for _ in piece]
+    if all(said):
+        return said
+    begin = next((place for place, letter in enumerate(text) if said[place] and not letter.isspace()), len(text))
+    return [place >= begin and stays for place, stays in enumerate(said)]
+
+
+def _form_of(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in block.items() if key in WORDLESS_KEYS}
 
 
 def without_reasoning(message: BaseMessage) -> BaseMessage:

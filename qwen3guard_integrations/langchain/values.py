@@ -12,7 +12,7 @@ import datetime
 import decimal
 import enum
 import uuid
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from ..core.decision import Action, Decision, stopping
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
+from ..core.thinking import thought_and_said
 from ..core.words import is_name, tool_call_text
 from .messages import parts_of, refusal_message, role_of, turn_of, without
 
@@ -170,18 +171,31 @@ def _all_pass(decisions: Iterable[Decision]) -> bool:
 def _read_text(text: str, scope: Scope) -> Reading:
     if not text.strip():
         return _nothing(text)
-    turn = Turn(role=_TEXT_ROLES.get(scope.point, "user"), content=text)
     context = scope.context if scope.point in {Point.RESPONSE, Point.PROMPT} else ()
-    item = Item(scope.point, Conversation(turns=(*context, turn)))
-    return Reading((item,), lambda decisions: _text_after(text, decisions[0], scope.policy))
+    items = [Item(point, Conversation(turns=(*context, turn))) for point, turn in _turns_in(text, scope.point)]
+    return Reading(tuple(items), lambda decisions: _text_after(text, decisions, scope.policy))
 
 
-def _text_after(text: str, decision: Decision, policy: Policy) -> Any:
-    if decision.passes:
+def _turns_in(text: str, point: Point) -> Iterator[tuple[Point, Turn]]:
+    """What is judged of a text: of an answer that begins with thinking both, as in a stream."""
+    role = _TEXT_ROLES.get(point, "user")
+    thought, said = thought_and_said(text) if point is Point.RESPONSE else ("", text)
+    if thought.strip():
+        yield Point.REASONING, Turn(role=role, reasoning=thought)
+    if said.strip():
+        yield point, Turn(role=role, content=said)
+
+
+def _text_after(text: str, decisions: Sequence[Decision], policy: Policy) -> Any:
+    if _all_pass(decisions):
         return text
-    if decision.stops:
-        return policy.refused(decision)
-    return policy.redacted(decision) if decision.action is Action.REDACT else DROPPED
+    if stop := stopping(decisions):
+        return policy.refused(stop)
+    *_, last = (decision for decision in decisions if not decision.passes)
+    if last.point is Point.REASONING:
+        _, said = thought_and_said(text)
+        return said.lstrip()
+    return policy.redacted(last) if last.action is Action.REDACT else DROPPED
 
 
 def _read_document(document: Document, scope: Scope) -> Reading:

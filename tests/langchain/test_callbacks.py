@@ -368,6 +368,20 @@ async def test_a_good_answer_is_left_alone_and_judged_once(way: str, guard: str,
         assert "".join(piece.text for pieces in made.asked for piece in pieces) in {"fine and good. ", ""}
 
 
+@pytest.mark.parametrize("way", [*STREAMED, *WHOLE])
+async def test_thinking_in_the_text_is_judged_once_at_its_point(way: str) -> None:
+    watching = Qwen3GuardCallbackHandler(token_guard(), {"points": {"reasoning": "flag"}, "debounce": 1})
+    model = ChunkModel.of("<think>", "A bomb? ", "</think>\n\n", "No, ", "bread.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        got = await delivered((STREAMED | WHOLE)[way], model, watching)
+    assert got == ("<think>A bomb? </think>\n\nNo, bread.", False)
+    assert await soon(lambda: len(watching.decisions) == 3)
+    told = [(decision.point, str(decision.action)) for _, decision in watching.decisions]
+    assert told[0] == (Point.PROMPT, "allow")
+    assert sorted(told[1:]) == [(Point.REASONING, "flag"), (Point.RESPONSE, "allow")]
+
+
 @pytest.mark.parametrize("way", STREAMED)
 @pytest.mark.parametrize("guard", GUARDS)
 async def test_openai_over_http(way: str, guard: str) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ChatMessage, HumanMessage, ToolMessage
 
-from qwen3guard_integrations import BlockedError, Point
+from qwen3guard_integrations import Action, BlockedError, Decision, Point, Policy
+from qwen3guard_integrations.core.gate import Gate
+from qwen3guard_integrations.langchain.chunks import pieces_of
+from qwen3guard_integrations.langchain.messages import parts_of, reasoning_of, without
 
 from .helpers import BAD, REFUSAL, REMOVED, asked, fake_guard, screen
 
@@ -59,7 +65,18 @@ FOUND: list[tuple[str, BaseMessage, Point]] = [
     ("reasoning_content", answer(additional_kwargs={"reasoning_content": BAD}), Point.REASONING),
     ("responses api", answer(additional_kwargs={"reasoning": {"summary": [{"text": BAD}]}}), Point.REASONING),
     ("reasoning_details", answer(additional_kwargs={"reasoning_details": [{"text": BAD}]}), Point.REASONING),
-    ("think tags", answer(f"<think>{BAD}</think>no"), Point.RESPONSE),
+    ("think tags", answer(f"<think>{BAD}</think>no"), Point.REASONING),
+    ("think tags that do not end", answer(f"<think>{BAD}"), Point.REASONING),
+    ("think tags of a chunk", AIMessageChunk(content=f"<think>{BAD}</think>no"), Point.REASONING),
+    ("think tags of a role", ChatMessage(content=["<think>a bo", "mb</think>no"], role="assistant"), Point.REASONING),
+    (
+        "think tags across blocks",
+        answer([{"type": "text", "text": "<thi"}, f"nk>{BAD}</th", "ink>no"]),
+        Point.REASONING,
+    ),
+    ("think tags in the answer", answer(f"No. <think>{BAD}</think>"), Point.RESPONSE),
+    ("answer behind think tags", answer(f"<think>hm</think>{BAD}"), Point.RESPONSE),
+    ("think tags of the user", HumanMessage(f"<think>{BAD}</think>no"), Point.PROMPT),
     ("tool call", answer("", tool_calls=[tool_call(BAD)]), Point.TOOL_CALL),
     (
         "broken tool call",
@@ -210,6 +227,125 @@ def test_a_redacted_tool_message_still_answers_its_call() -> None:
     message = ToolMessage(BAD, tool_call_id="1", artifact={"rows": [BAD]}, name="search")
     rest = screen({"unsafe": "redact"}).invoke(message)
     assert (rest.content, rest.tool_call_id, rest.name, rest.artifact) == (REMOVED, "1", "search", None)
+
+
+# --- thinking in tags ---
+
+THINKING = f"<think>\nShall I say {BAD}?\n</think>\n\n"
+CITED: Any = {"type": "text", "text": "No. ", "index": 1, "annotations": [{"title": "a bomb", "start_index": 3}]}
+
+
+@pytest.mark.parametrize("action", ["drop", "redact"])
+@pytest.mark.parametrize(
+    ("content", "rest"),
+    [
+        (f"{THINKING}No.", "No."),
+        (f"\n{THINKING}No.", "No."),
+        (f"{THINKING}<think>{BAD}</think>\nNo. </think><think>", "No. </think><think>"),
+        (f"<think>{BAD}", ""),
+        ([{"type": "text", "text": f"{THINKING}No."}], [{"type": "text", "text": "No."}]),
+        ([f"{THINKING[:6]}", THINKING[6:], "No.", " Never."], ["No.", " Never."]),
+        ([{**CITED, "text": f"{THINKING}No."}], [{"type": "text", "text": "No.", "index": 1}]),
+        (["<think>", {"type": "refusal", "refusal": BAD}, "</think>No."], ["No."]),
+        ([THINKING, {"type": "refusal", "refusal": "No."}], [{"type": "refusal", "refusal": "No."}]),
+        ([{"type": "reasoning", "reasoning": BAD}, " No."], [" No."]),
+    ],
+)
+@pytest.mark.parametrize("kind", [AIMessage, AIMessageChunk])
+def test_thinking_in_the_text_can_be_left_out(kind: Any, content: Any, rest: Any, action: str) -> None:
+    message = kind(content=content, id="7")
+    before = message.model_dump()
+    after = screen({"points": {"reasoning": action}}).invoke(message)
+    assert (type(after), after.id, after.content) == (kind, "7", rest)
+    assert message.model_dump() == before
+
+
+def test_thinking_that_is_left_out_is_not_in_the_copies_either() -> None:
+    message = answer(
+        f"{THINKING}Searching.",
+        additional_kwargs={"reasoning_content": BAD},
+        tool_calls=[tool_call(BAD), tool_call("x", "2")],
+        response_metadata={"logprobs": {"content": [{"token": "bomb"}]}},
+    )
+    rest = screen({"points": {"reasoning": "drop", "tool_call": "drop"}}).invoke(message)
+    assert "bomb" not in repr(rest)
+    assert (rest.content, rest.tool_calls) == ("Searching.", [tool_call("x", "2")])
+
+
+def test_thinking_in_the_text_goes_with_a_redacted_answer() -> None:
+    message = answer(f"<think>Hm.</think>{BAD}", additional_kwargs={"reasoning_content": "Oh."})
+    rest = screen({"unsafe": "redact"}).invoke(message)
+    assert (rest.content, rest.additional_kwargs) == (REMOVED, {"reasoning_content": "Oh."})
+
+
+@pytest.mark.parametrize("action", ["allow", "flag"])
+def test_thinking_in_the_text_that_passes_stays(action: str) -> None:
+    message = answer(f"{THINKING}No.")
+    assert screen({"points": {"reasoning": action}}).invoke(message) is message
+    with pytest.raises(BlockedError):
+        screen({"points": {"reasoning": action}}).invoke(answer(f"{THINKING}{BAD}"))
+
+
+def test_later_turns_are_judged_without_the_thinking_before_them() -> None:
+    guard = fake_guard()
+    screen(guard=guard).invoke([HumanMessage("Why?"), answer("<think>Hm.</think>So."), HumanMessage("And?")])
+    *_, last = (conversation for call in guard.calls for conversation in call)
+    assert [turn.content for turn in last.turns] == ["Why?", "So.", "And?"]
+
+
+TEXTS = st.lists(
+    st.sampled_from(["<think>", "</think>", "<thi", "nk>", "</", "<", " ", "\n\n", "a", "b", "c"]), max_size=12
+).map("".join)
+BESIDE = st.sampled_from([{}, {"reasoning_content": "z"}])
+
+
+def pieces_of_text(data: Any, text: str) -> list[str]:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    return [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+def as_content(data: Any, text: str) -> Any:
+    """The text whole, or in blocks of both kinds."""
+    if data.draw(st.booleans()):
+        return text
+    pieces = pieces_of_text(data, text)
+    return [piece if data.draw(st.booleans()) else {"type": "text", "text": piece} for piece in pieces]
+
+
+@given(TEXTS, BESIDE, st.data())
+def test_every_character_but_the_tags_is_judged_as_in_a_stream(text: str, beside: Any, data: Any) -> None:
+    kind = data.draw(st.sampled_from([AIMessage, AIMessageChunk]))
+    parts = parts_of(kind(content=as_content(data, text), additional_kwargs=beside))
+    judged = {point: turn.reasoning + turn.content for point, turn in parts}
+    gate: Gate[None] = Gate(Policy())
+    for chunk in [AIMessageChunk(content=piece) for piece in pieces_of_text(data, text)]:
+        gate.push(None, pieces_of(chunk))
+    gate.finish()
+    streamed = dict.fromkeys((Point.REASONING, Point.RESPONSE), "")
+    for piece in gate.ask():
+        streamed[piece.point] += piece.text
+    if beside:
+        streamed[Point.REASONING] = "\n".join(filter(None, ("z", streamed[Point.REASONING])))
+    assert judged == {point: words for point, words in streamed.items() if words.strip()}
+    missing = Counter(text) - Counter("".join(streamed.values()))
+    opened, closed = missing["<"] - missing["/"], missing["/"]
+    assert missing == Counter("<think>" * opened + "</think>" * closed), "only tags are in no part"
+
+
+@given(TEXTS, BESIDE, st.data())
+def test_what_stays_without_the_thinking_is_what_was_judged_as_the_answer(text: str, beside: Any, data: Any) -> None:
+    message = AIMessage(content=as_content(data, text), additional_kwargs=beside)
+    parts = parts_of(message)
+    verdicts = [Decision(point=point, action=DROPS.get(point, Action.ALLOW)) for point, _ in parts]
+    if all(decision.passes for decision in verdicts):
+        return
+    after = without(message, verdicts, {})
+    said = {point: turn.content for point, turn in parts}.get(Point.RESPONSE, "")
+    assert after.text.strip() == said.strip()
+    assert not reasoning_of(after)
+
+
+DROPS = {Point.REASONING: Action.DROP}
 
 
 def test_reasoning_alone_is_taken_out_of_blocks() -> None:

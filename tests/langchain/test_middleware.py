@@ -257,9 +257,17 @@ async def test_the_agent_goes_on_with_what_was_replaced(lane: Lane) -> None:
     assert len(model.calls) == 2
 
 
-async def test_unsafe_thinking_is_dropped_and_a_safe_answer_kept(lane: Lane) -> None:
+@pytest.mark.parametrize(
+    "thought",
+    [
+        answered("Fine.", additional_kwargs={"reasoning_content": CANARY}),
+        answered(f"<think>\n{CANARY}\n</think>\n\nFine."),
+    ],
+    ids=["beside the text", "in the text"],
+)
+async def test_unsafe_thinking_is_dropped_and_a_safe_answer_kept(thought: AIMessage, lane: Lane) -> None:
     middleware, _ = guarding(policy={"points": {"reasoning": "drop"}})
-    made, _ = agent([answered("Fine.", additional_kwargs={"reasoning_content": f"{CANARY}"})], middleware)
+    made, _ = agent([thought], middleware)
     result = await lane(made, "invoke", asking("q"), THREAD)
     assert result["messages"][-1].text == "Fine."
     assert CANARY not in repr(result)

@@ -168,8 +168,8 @@ async def test_it_is_guarded_itself(lane: Lane, serve: Serve, make_guard: Any, s
 @guards
 @pytest.mark.parametrize(
     ("parsed", "streamed"),
-    [(False, True), (True, True), (True, False)],
-    ids=["<think> streamed", "reasoning_content streamed", "reasoning_content whole"],
+    [(False, True), (False, False), (True, True), (True, False)],
+    ids=["<think> streamed", "<think> whole", "reasoning_content streamed", "reasoning_content whole"],
 )
 async def test_what_it_thinks_is_judged_as_thinking(
     lane: Lane, serve: Serve, make_guard: Any, streamed: bool, parsed: bool
@@ -275,12 +275,17 @@ async def test_a_refusal_is_no_thinking(lane: Lane, serve: Serve, settings: Any)
 
 
 @guards
-async def test_thinking_in_the_text_of_a_whole_answer_is_judged(lane: Lane, serve: Serve, make_guard: Any) -> None:
-    fallback = client(serve(writes(BREAD, thinking=["Perhaps ", "a bomb ", "then."])))
-    model = guard_model(client(serve(writes(HARMFUL[2:]))), make_guard(), fallback_model=fallback)
+@pytest.mark.parametrize("parsed", [False, True], ids=["<think>", "reasoning_content"])
+async def test_unsafe_thinking_can_be_left_out_of_a_whole_answer(
+    lane: Lane, serve: Serve, make_guard: Any, parsed: bool
+) -> None:
+    thinks = writes(BREAD, thinking=["Perhaps ", "a bomb ", "then."], parsed=parsed)
+    plain, fallback = client(serve(writes(HARMFUL[2:]))), client(serve(thinks), kind=ReadsReasoning)
+    dropping = {"points": {"reasoning": "drop"}}
+    model = guard_model(plain, make_guard(), dropping, fallback_model=fallback)
     answer = await said(lane, model, streamed=False)
     assert "bomb" not in repr(answer)
-    assert answer.text == REFUSAL
+    assert answer.text == "Let us bake bread."
 
 
 @streamed

@@ -362,6 +362,25 @@ def test_screening_points(value: Any, settings: dict[str, Any], point: Point) ->
     assert error.value.point is point
 
 
+@pytest.mark.parametrize("wrap", [lambda text: text, lambda text: {"answer": text, "n": 1}], ids=["text", "entry"])
+@pytest.mark.parametrize("thinking", [f"<think>{BAD}</think>\n\n", f"\n<think>{BAD}</think><think>x</think> "])
+def test_an_answer_as_text_is_judged_with_its_thinking_apart(wrap: Any, thinking: str) -> None:
+    value = wrap(f"{thinking}No.")
+    for settings in ({"points": {"reasoning": "flag"}}, {"points": {"reasoning": "allow"}}):
+        assert screen(settings, point=Point.RESPONSE).invoke(value) is value
+        with pytest.raises(BlockedError):
+            screen(settings, point=Point.RESPONSE).invoke(wrap(f"{thinking}{BAD}"))
+    for action in ("drop", "redact"):
+        assert screen({"points": {"reasoning": action}}, point=Point.RESPONSE).invoke(value) == wrap("No.")
+    with pytest.raises(BlockedError) as error:
+        screen(point=Point.RESPONSE).invoke(value)
+    assert error.value.point is Point.REASONING
+    assert screen({"unsafe": "redact"}, point=Point.RESPONSE).invoke(wrap(f"<think>x</think>{BAD}")) == wrap(REMOVED)
+    with pytest.raises(BlockedError) as error:
+        screen({"points": {"reasoning": "allow"}}).invoke(value)
+    assert error.value.point is Point.PROMPT, "only a model thinks"
+
+
 def test_redacted_documents_lose_metadata_that_may_repeat_the_text() -> None:
     document = Document(BAD, id="7", metadata={"summary": BAD})
     redacted = screen({"unsafe": "redact"}).invoke([document])[0]
