@@ -59,30 +59,50 @@ def _is_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
     return before.keys() == now.keys() and all(map(is_, before.values(), now.values()))
 
 
+Guards = tuple[tuple[Callable[[ModelRequest[Any]], BaseChatModel], list[ModelRequest[Any]]], ...]
+
+
 class GuardedRequest(ModelRequest[Any]):
     """A request to a guarded model; one that an inner middleware puts in its place is guarded too."""
 
-    _guard: Callable[[ModelRequest[Any]], BaseChatModel]
+    _guards: Guards  # of the agent's middleware, the outermost first
 
     @classmethod
-    def of(cls, request: ModelRequest[Any], guard: Callable[[ModelRequest[Any]], BaseChatModel]) -> GuardedRequest:
-        """`request`, its model guarded by `guard`."""
+    def of(
+        cls,
+        request: ModelRequest[Any],
+        guard: Callable[[ModelRequest[Any]], BaseChatModel],
+        requests: list[ModelRequest[Any]],
+    ) -> GuardedRequest:
+        """`request`, its model guarded by `guard`; it, and what inner middleware makes of it, comes into `requests`."""
+        outer: Guards = request._guards if isinstance(request, GuardedRequest) else ()
+        made = cls._of(request, (*outer, (guard, requests)))
+        vars(made).update(model=guard(made))
+        return made
+
+    @classmethod
+    def _of(cls, request: ModelRequest[Any], guards: Guards) -> GuardedRequest:
         made = object.__new__(cls)
-        vars(made).update(vars(request), _guard=guard, model=guard(request))
+        vars(made).update(vars(request), _guards=guards)
+        for _, requests in guards:
+            requests.append(made)
         return made
 
     def override(self, **overrides: Any) -> ModelRequest[Any]:
         """As LangChain's, with a guarded model."""
-        made = super().override(**overrides)
+        made = self._of(super().override(**overrides), self._guards)
         if "model" in overrides:
-            return self.of(made, self._guard)
-        vars(made).update(_guard=self._guard)
+            made._guard_model()
         return made
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "model" and "_guard" in vars(self):  # LangChain still lets it be assigned
-            vars(self).update(model=self._guard(self))
+        if name == "model" and "_guards" in vars(self):  # LangChain still lets it be assigned
+            self._guard_model()
+
+    def _guard_model(self) -> None:
+        for guard, _ in self._guards:
+            vars(self).update(model=guard(self))
 
 
 # --- a structured answer that was refused ---

@@ -1,4 +1,4 @@
-"""What the guard of an agent keeps in its state, and how updates of the state are told beside an answer or a result."""
+"""What the guard of an agent keeps in its state, and how updates of the state are told beside an answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated, Any, NotRequired
 
 from langchain.agents.middleware import AgentState, ModelResponse
 from langchain.agents.middleware.types import ExtendedModelResponse, PrivateStateAttr
-from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
 from .agent_tools import messages_in
@@ -53,13 +52,3 @@ def response_with(answer: ModelAnswer, verdicts: list[dict[str, Any]]) -> ModelA
         return response_and({"guard_verdicts": verdicts}, answer)
     update = answer.command.update if answer.command is not None else None
     return response_and({**(update or {}), "guard_verdicts": verdicts}, answer.model_response)
-
-
-def result_with(result: Any, verdicts: list[dict[str, Any]]) -> Any:
-    """The result of a tool call, and what was reported meanwhile."""
-    if not verdicts:
-        return result
-    results = result if isinstance(result, list) else [result]
-    messages = [one for one in results if isinstance(one, ToolMessage)]
-    commands = [one for one in results if isinstance(one, Command)]
-    return [Command(update={"messages": messages, "guard_verdicts": verdicts}), *commands]

@@ -14,7 +14,7 @@ from langgraph.types import Command
 
 from ..core.conversation import Conversation, Turn
 from ..core.decision import Action, Decision, stopping
-from ..core.errors import BlockedError, GuardConfigurationError
+from ..core.errors import BlockedError
 from ..core.flow import arun, run
 from ..core.points import Point
 from ..core.policy import CALL_WITHHELD, Policy, filled
@@ -25,7 +25,7 @@ from .held import HELD, Held
 from .history import Known, Screened
 from .messages import turn_of
 from .review import Reviewed, ask_person
-from .screened_tool import screened_view, viewing
+from .screened_tool import viewing
 from .screener import Screener
 from .tool_values import as_written, holds_messages, read_call, read_output, read_result
 from .values import Reading, unheard
@@ -44,14 +44,15 @@ class ToolScreening:
 
     Args:
         screener: The guard and the policy.
-        known: Messages that may pass; a call that stands in one of them was judged when the model wrote it.
+        owner: The name of the middleware.
         raises: A block is a `BlockedError`, instead of a tool message that says so.
         holds: Whether a person can be asked about results, before the model is called.
     """
 
-    def __init__(self, screener: Screener, known: Known, *, raises: bool, holds: bool = False) -> None:
+    def __init__(self, screener: Screener, owner: str, *, raises: bool, holds: bool = False) -> None:
         self._screener = screener
-        self._known = known
+        self._owner = owner
+        self._known = screener.known
         self._raises = raises
         self.holds = holds
         self._gathering = Gathering(screener)
@@ -107,9 +108,7 @@ class ToolScreening:
             case "approve":
                 return request, None
             case "edit":
-                edited = ToolCall(name=outcome.name, args=dict(outcome.args), id=call["id"], type="tool_call")
-                if outcome.name != call["name"]:
-                    raise GuardConfigurationError("a review may edit a call's arguments, not the tool that is called")
+                edited = ToolCall(name=call["name"], args=dict(outcome.args), id=call["id"], type="tool_call")
                 return request.override(tool_call=edited), None
             case "respond":
                 return request, self._message(call, outcome.message, None)
@@ -157,10 +156,11 @@ class ToolScreening:
         step = (written.id or id(written)) if written is not None else object()
         with self._gathering.call(step, call_id, _calls_of(written, call_id)) as place:
             screen = _Result(self, place, request)
-            if request.tool is not None:
-                request = request.override(tool=screened_view(request.tool))
-            with viewing(screen):
+            if request.tool is None:
                 result = yield request
+            else:
+                with viewing(request.tool, screen) as view:
+                    result = yield request.override(tool=view)
         if screen.blocked is not None:  # another middleware may have taken it for a failure of the tool
             raise screen.blocked
         failed = screen.failed
@@ -175,7 +175,7 @@ class ToolScreening:
             result = _marked(result, failed)
         self._known.add(_messages_of(result))
         if held is not None:
-            result = Command(update={"messages": [result], HELD: {call_id: held.stored()}})
+            result = result_and({HELD: {call_id: held.stored(self._owner)}}, result)
         return cast("Result", result)
 
     def failed(self, decisions: Sequence[Decision]) -> Decision | None:
@@ -215,6 +215,7 @@ class _Result:
     failed: Decision | None = field(default=None, init=False)
     blocked: BlockedError | None = field(default=None, init=False)
     held: Held | None = field(default=None, init=False)
+    _is_own: bool = field(default=False, init=False)  # the tool has made the message of it itself
 
     def before(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> None:
         """The call was judged before."""
@@ -256,6 +257,7 @@ class _Result:
             return None
         if isinstance(content, Command) or holds_messages(content):  # which change more than one message
             return None
+        self._is_own = isinstance(content, ToolMessage)
         if not isinstance(content, ToolMessage):
             artifact = None if content is output else output[1]
             written = as_written(content, whole=False)
@@ -264,10 +266,12 @@ class _Result:
 
     def held_as(self, result: Any) -> Held | None:
         """What waits, as the message that the agent has made of the result; None where it has made another thing."""
-        if self.held is None or not isinstance(result, ToolMessage):
+        messages = _messages_of(result)
+        if self.held is None or len(messages) != 1 or not isinstance(messages[0], ToolMessage):
             return None
-        kept = {name: getattr(self.held.message, name) for name in ("content", "artifact")}
-        return replace(self.held, message=result.model_copy(update=kept))
+        own = ("status", "additional_kwargs", "response_metadata") if self._is_own else ()
+        kept = {name: getattr(self.held.message, name) for name in ("content", "artifact", *own)}
+        return replace(self.held, message=messages[0].model_copy(update=kept))
 
     def _content_of(self, output: Any) -> Any:
         """What the model reads of `output`, without its artifact."""
@@ -334,6 +338,17 @@ def _marked(result: Any, decision: Decision) -> Any:
         return result
     said = {**result.response_metadata, "qwen3guard": entry(decision)}
     return result.model_copy(update={"status": "error", "response_metadata": said})
+
+
+def result_and(update: Mapping[str, Any], result: Any) -> Any:
+    """`result`, and `update` for the state, if there is anything in it."""
+    if not any(update.values()):
+        return result
+    results = result if isinstance(result, list) else [result]
+    messages = [one for one in results if isinstance(one, ToolMessage)]
+    commands = [one for one in results if isinstance(one, Command)]
+    told: Command[Any] = Command(update={"messages": messages, **update})
+    return [told, *commands] if commands else told
 
 
 def _messages_of(result: Any) -> list[BaseMessage]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -23,6 +22,7 @@ from ..core.thinking import thought_and_said
 from ..core.words import is_name
 from ..guards.protocol import StreamSession
 from ..guards.streaming import open_stream
+from .answers import Ending, ended
 from .chunks import last_chunk, pieces_of, whole, without
 from .held import Held
 from .messages import parts_of, refusal_message, tool_calls_of, turn_of
@@ -329,8 +329,18 @@ class Answer:
             decision.model_copy(update={"action": Action.FLAG}) if decision.action is Action.REVIEW else decision
             for decision in decisions
         ]
-        message = self._released(generation, reading, passing).message
+        message = self._as_given(self._released(generation, reading, passing))
         return None if stopping(passing) else Held(message, *zip(*asked, strict=True))
+
+    def _as_given(self, generation: ChatGeneration) -> BaseMessage:
+        """The message as LangChain gives it to whoever has asked the model."""
+        message = generation.message
+        said = {**(generation.generation_info or {}), **message.response_metadata}
+        if not self.blocks:
+            return message.model_copy(update={"response_metadata": said})
+        return message.model_copy(
+            update={"content": message.content_blocks, "response_metadata": {**said, "output_version": "v1"}}
+        )
 
     def _without_calls(self, message: BaseMessage, decisions: list[Decision]) -> list[Decision]:
         """Decisions about a message, those about its tool calls as `_calls_decided` leaves them."""
@@ -394,31 +404,12 @@ def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=message, generation_info=None)
 
 
-_ANSWERED: Final[ContextVar[list[Held | None] | None]] = ContextVar("qwen3guard_answered", default=None)
-
-
-@contextmanager
-def answering() -> Iterator[list[Held | None]]:
-    """One entry for each answer of a guarded model inside of the block: what waits of it for a person, if anything."""
-    answered: list[Held | None] = []
-    token = _ANSWERED.set(answered)
-    try:
-        yield answered
-    finally:
-        _ANSWERED.reset(token)
-
-
-def _note(answer: Answer) -> None:
-    if (answered := _ANSWERED.get()) is not None:
-        answered.append(answer.held)
-
-
 @contextmanager
 def told(answer: Answer) -> Iterator[None]:
     """At the end, whoever is to be told hears what was decided, and the answer's session is freed."""
     try:
         yield
-        _note(answer)
+        ended(answer.screens.report, Ending(answer.stopped, answer.held))
     finally:
         answer.close()
         if answer.screens.report is not None:
@@ -430,7 +421,7 @@ async def atold(answer: Answer) -> AsyncIterator[None]:
     """At the end, whoever is to be told hears what was decided, and the answer's session is freed."""
     try:
         yield
-        _note(answer)
+        ended(answer.screens.report, Ending(answer.stopped, answer.held))
     finally:
         answer.close()
         if answer.screens.report is not None:

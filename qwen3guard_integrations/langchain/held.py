@@ -21,7 +21,7 @@ from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from ..reporting import decision_in, entry
-from .history import AskPerson, Known, after_decisions, reviewed
+from .history import AskPerson, Judged, Known, after_decisions, reviewed
 from .messages import refusal_message
 from .review import ask_person
 
@@ -45,11 +45,16 @@ class Held:
     items: Sequence[Item]
     decisions: Sequence[Decision]
 
-    def stored(self) -> dict[str, Any]:
-        """As it is kept in a state: packed, since streams of an agent's values show its private state too."""
+    @property
+    def waits(self) -> bool:
+        """Whether a person has still to decide; afterwards an answer goes to the model's place in the graph."""
+        return any(decision.action is Action.REVIEW for decision in self.decisions)
+
+    def stored(self, owner: str) -> dict[str, Any]:
+        """As the middleware `owner` keeps it: packed, since streams of an agent's values show its private state too."""
         texts = [_stored(*pair) for pair in zip(self.items, self.decisions, strict=True)]
         kind, data = _SERIALIZER.dumps_typed({"message": self.message, "texts": texts})
-        return {"kind": kind, "data": zlib.compress(data)}
+        return {"owner": owner, "kind": kind, "data": zlib.compress(data)}
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Held:
@@ -75,64 +80,91 @@ def merged(held: dict[str, Any] | None, changes: dict[str, Any] | None) -> dict[
     return {key: one for key, one in {**(held or {}), **(changes or {})}.items() if one is not None}
 
 
+def held_in(state: Any, owner: str) -> dict[str, Held]:
+    """What a state has kept for one of the agent's guards."""
+    kept = state.get(HELD) or {}
+    return {key: Held.of(stored) for key, stored in kept.items() if stored["owner"] == owner}
+
+
+def answers_in(state: Any, owner: str) -> dict[str, Held]:
+    """The answers of the model that a state has kept: those that wait, and one that a person has let pass."""
+    return {key: held for key, held in held_in(state, owner).items() if isinstance(held.message, AIMessage)}
+
+
+def approved_of(answers: Mapping[str, Held]) -> AIMessage | None:
+    """The one of `answers` that a person has let pass."""
+    passing = (held.message for held in answers.values() if not held.waits)
+    return next((message for message in passing if isinstance(message, AIMessage)), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What a person has decided.
 
     Attributes:
-        messages: What stands in place of each message that waited.
-        stopped: For each of them, the decision by which it did not pass; None where it did.
-        approved: What stands for messages and texts about which nobody is to be asked again (`Known.remember`).
+        changes: What must be told to the state, for its `add_messages`.
+        held: What is kept from now on: an answer that passes, until it is the model's; None for all else.
+        stopped: The strictest decision by which something did not pass.
+        approved: What stands for texts about which nobody is to be asked again (`Known.remember`).
     """
 
-    messages: Sequence[BaseMessage]
-    stopped: Sequence[Decision | None]
+    changes: Sequence[BaseMessage]
+    held: Mapping[str, Held | None]
+    stopped: Decision | None
     approved: Sequence[str]
 
 
-def review(waiting: Sequence[Held], policy: Policy, known: Known, *, ask: AskPerson = ask_person) -> Settled:
-    """Interrupt the graph until a person has decided about all that waits, with one question."""
-    items = [item for held in waiting for item in held.items]
-    decisions = [decision for held in waiting for decision in held.decisions]
+def review(
+    waiting: Mapping[str, Held],
+    messages: Sequence[BaseMessage],
+    policy: Policy,
+    known: Known,
+    *,
+    ask: AskPerson = ask_person,
+) -> Settled:
+    """Interrupt the graph until a person has decided about all that waits, with one question.
+
+    A result passes, or does not, in its place among the `messages` of the state. An answer that passes does not: the
+    refusal that stood for it goes, and the model is to give the answer (`answers.answering`), so that every middleware
+    that looks at answers sees it.
+    """
+    items = [item for held in waiting.values() for item in held.items]
+    decisions = [decision for held in waiting.values() for decision in held.decisions]
     outcome = reviewed(items, decisions, known, ask)
     rest = iter(zip(outcome.decisions, outcome.said, strict=True))
-    messages: list[BaseMessage] = []
-    stopped: list[Decision | None] = []
-    for held in waiting:
-        judged = [next(rest) for _ in held.items]
-        stop = stopping([decision for decision, _ in judged])
-        if stop is not None and isinstance(held.message, AIMessage):
-            after: BaseMessage | None = refusal_message(policy.refused(stop), stop, like=None)
-        else:
-            after = after_decisions(held.message, judged, policy)
-        messages.append(after if after is not None else held.message)
-        stopped.append(stop)
-    passed = [message for message, stop in zip(messages, stopped, strict=True) if stop is None]
-    return Settled(messages, stopped, [*outcome.settled, *known.add(passed)])
-
-
-def held_in(state: Any) -> dict[str, Held]:
-    """What waits in a state."""
-    return {key: Held.of(stored) for key, stored in (state.get(HELD) or {}).items()}
-
-
-def replacements(messages: Sequence[BaseMessage], keys: Sequence[str], outcome: Settled) -> list[BaseMessage]:
-    """What must be told to the state, for its `add_messages`; the messages as a person has let them pass, or not.
-
-    An answer that passes is a new message, behind the place of the refusal that stood for it: streams of messages show
-    no message twice. What does not pass, and every result, stays in its place.
-    """
     changes: list[BaseMessage] = []
-    for key, message, stop in zip(keys, outcome.messages, outcome.stopped, strict=True):
-        if isinstance(message, ToolMessage):
-            results = (one for one in reversed(messages) if isinstance(one, ToolMessage))
-            place = next((one for one in results if one.tool_call_id == key), message)
-            update: dict[str, Any] = {"id": place.id}
-            if stop is not None:
-                update["response_metadata"] = {**message.response_metadata, "qwen3guard": entry(stop)}
-            changes.append(message.model_copy(update=update))
+    kept: dict[str, Held | None] = dict.fromkeys(waiting)
+    for key, held in waiting.items():
+        judged = [next(rest) for _ in held.items]
+        stop = stopping(decision for decision, _ in judged)
+        if isinstance(held.message, ToolMessage):
+            changes += _result(held.message, messages, key, judged, policy)
         elif stop is not None:
-            changes.append(message.model_copy(update={"id": key}))
+            changes.append(refusal_message(policy.refused(stop), stop, like=None).model_copy(update={"id": key}))
         else:
-            changes += [RemoveMessage(id=key), message.model_copy(update={"id": f"{key}-reviewed"})]
-    return changes
+            changes += [RemoveMessage(id=key) for message in messages if message.id == key]
+            kept[key] = _passing(held, key, judged, policy)
+    return Settled(changes, kept, stopping(outcome.decisions), outcome.settled)
+
+
+def _result(
+    message: ToolMessage, messages: Sequence[BaseMessage], call_id: str, judged: Sequence[Judged], policy: Policy
+) -> list[BaseMessage]:
+    """The result after the decisions about it, in its place, if it still has one."""
+    results = (one for one in reversed(messages) if isinstance(one, ToolMessage) and one.tool_call_id == call_id)
+    place, after = next(results, None), after_decisions(message, judged, policy)
+    if place is None or after is None:
+        return []
+    update: dict[str, Any] = {"id": place.id}
+    if (stop := stopping(decision for decision, _ in judged)) is not None:
+        update["response_metadata"] = {**message.response_metadata, "qwen3guard": entry(stop)}
+    return [after.model_copy(update=update)]
+
+
+def _passing(held: Held, key: str, judged: Sequence[Judged], policy: Policy) -> Held | None:
+    """The answer as the model is to give it: a new message, since streams of messages show none of them twice."""
+    after = after_decisions(held.message, judged, policy)
+    if after is None:
+        return None
+    message = after.model_copy(update={"id": f"{key}-reviewed"})
+    return Held(message, held.items, [decision for decision, _ in judged])

@@ -15,7 +15,6 @@ from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, Syste
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
-from ..core.conversation import Turn
 from ..core.decision import Action, Decision, stopping
 from ..core.points import Point
 from ..core.policy import Policy
@@ -27,6 +26,8 @@ from .values import Scope, read_messages
 _MOST_KNOWN: Final = 16_384
 
 Decisions = list[Decision]
+Judged = tuple[Decision, Outcome | None]
+"""The decision about a text, and what a person said about it."""
 AskPerson = Callable[[Sequence[Reviewed]], list[Outcome]]
 ScreenedFlow = Generator[Sequence[Item], Decisions, "Screened"]
 
@@ -35,16 +36,21 @@ class Known:
     """Messages that may pass: judged before, or made by this package. Digests only, the latest ones.
 
     What is known in one thread of a graph is not known in another: an id may be anybody's choice.
+
+    Args:
+        owner: Whose they are: what one guard of an agent knows, another has not judged.
+        size: How many digests are kept.
     """
 
-    def __init__(self, size: int = _MOST_KNOWN) -> None:
+    def __init__(self, owner: str = "", size: int = _MOST_KNOWN) -> None:
+        self._owner = owner
         self._size = size
         self._digests: OrderedDict[str, None] = OrderedDict()
         self._lock = Lock()
 
     def add(self, messages: Iterable[BaseMessage]) -> list[str]:
         """From now on these are known; what stands for each, for a state that outlives this process."""
-        digests = [_digest(message) for message in messages if _is_itself(message)]
+        digests = [self._digest(message) for message in messages if _is_itself(message)]
         self.remember(digests)
         return digests
 
@@ -56,24 +62,38 @@ class Known:
                 self._digests.popitem(last=False)
 
     def settle(self, item: Item, kind: Kind) -> list[str]:
-        """Remember what a person said about a text, and what stands for that; nothing for what is said once only."""
-        digests = [_text_digest(item, kind)] if kind in _LASTING else []
+        """Remember what a person said about a text, and what stands for that; nothing for what is said once only.
+
+        That is an edit, and a word about an answer: "yes" may answer anything.
+        """
+        lasts = kind in _LASTING and item.conversation.judged.role != "assistant"
+        digests = [self._text_digest(item, kind)] if lasts else []
         self.remember(digests)
         return digests
 
     def said(self, item: Item) -> Kind | None:
-        """What a person said about the same text at the same point before."""
+        """What a person said before about the same text, at the same point and after the same words."""
         with self._lock:
-            return next((kind for kind in _LASTING if _text_digest(item, kind) in self._digests), None)
+            return next((kind for kind in _LASTING if self._text_digest(item, kind) in self._digests), None)
 
     def __contains__(self, message: object) -> bool:
         if not (isinstance(message, BaseMessage) and _is_itself(message)):
             return False
-        digest = _digest(message)
+        digest = self._digest(message)
         with self._lock:
             if known := digest in self._digests:
                 self._digests.move_to_end(digest)
         return known
+
+    def _digest(self, message: BaseMessage) -> str:
+        """What stands for a message in its conversation. Tool messages get their id later: the call's stands for it."""
+        own = message.tool_call_id if isinstance(message, ToolMessage) else message.id
+        return _hashed((self._owner, _thread(), message.type, own, message.name, words_of(message)))
+
+    def _text_digest(self, item: Item, kind: Kind) -> str:
+        """What stands for a person's word about a text in its conversation."""
+        turns = [(turn.role, turn.content, turn.reasoning) for turn in item.conversation.turns]
+        return _hashed((self._owner, _thread(), kind, str(item.point), turns))
 
 
 def _is_itself(message: BaseMessage) -> bool:
@@ -106,28 +126,14 @@ def _thread() -> str:
 _LASTING: Final[tuple[Kind, ...]] = ("approve", "reject")
 
 
-def _text_digest(item: Item, kind: Kind) -> str:
-    """What stands for a person's word about a text in its conversation."""
-    turn = item.conversation.judged
-    return _hashed((_thread(), kind, str(item.point), turn.role, turn.content, turn.reasoning))
-
-
 def _hashed(parts: tuple[object, ...]) -> str:
     return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=24).hexdigest()
 
 
-def _digest(message: BaseMessage) -> str:
-    """What stands for a message in its conversation. Tool messages get their id later: the call's stands for it."""
-    parts = (
-        _thread(),
-        message.type,
-        message.tool_call_id if isinstance(message, ToolMessage) else message.id,
-        message.name,
-        message.content,
-        message.additional_kwargs,
-        (message.tool_calls, message.invalid_tool_calls) if isinstance(message, AIMessage) else None,
-    )
-    return _hashed(parts)
+def words_of(message: BaseMessage) -> tuple[object, ...]:
+    """All that a message says, in its content and beside it."""
+    calls = (message.tool_calls, message.invalid_tool_calls) if isinstance(message, AIMessage) else None
+    return message.content, message.additional_kwargs, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,28 +235,23 @@ def reviewed(items: Sequence[Item], decisions: Sequence[Decision], known: Known,
     places = [place for place, decision in enumerate(decisions) if decision.action is Action.REVIEW]
     if not places or ask is None:
         return Review(decisions, said)
-    outcomes: dict[tuple[Point, Turn], Outcome] = {}
+    outcomes: dict[Item, Outcome] = {}
     for place in places:
         if (kind := known.said(items[place])) is not None:
-            outcomes[_key(items[place])] = Outcome(kind)
-    new = {key: place for place in reversed(places) if (key := _key(items[place])) not in outcomes}
+            outcomes[items[place]] = Outcome(kind)
+    new = {items[place]: place for place in reversed(places) if items[place] not in outcomes}
     asked = sorted(new.values())
     answers = ask([_question(items[place], decisions[place]) for place in asked]) if asked else []
     settled: list[str] = []
     for place, answer in zip(asked, answers, strict=True):
-        outcomes[_key(items[place])] = answer
+        outcomes[items[place]] = answer
         settled += known.settle(items[place], answer.kind)
     decided = list(decisions)
     for place in places:
-        outcome = said[place] = outcomes[_key(items[place])]
+        outcome = said[place] = outcomes[items[place]]
         action = Action.BLOCK if outcome.kind == "reject" else Action.FLAG
         decided[place] = decided[place].model_copy(update={"action": action})
     return Review(decided, said, settled)
-
-
-def _key(item: Item) -> tuple[Point, Turn]:
-    """The text, and where it passes."""
-    return item.point, item.conversation.judged
 
 
 def _question(item: Item, decision: Decision) -> Reviewed:
@@ -260,23 +261,25 @@ def _question(item: Item, decision: Decision) -> Reviewed:
     return Reviewed(decision, str(item.point), {"text": turn.content or turn.reasoning}, allowed)
 
 
-def after_decisions(
-    message: BaseMessage, judged: Sequence[tuple[Decision, Outcome | None]], policy: Policy
-) -> BaseMessage | None:
+def after_decisions(message: BaseMessage, judged: Sequence[Judged], policy: Policy) -> BaseMessage | None:
     """The message after the decisions about it; None where it goes."""
-    decisions = [decision for decision, _ in judged]
+    edits = {one.point: str(said.args.get("text", "")) for one, said in judged if said and said.kind == "edit"}
+    decisions = [_edited(one) if one.point in edits else one for one, _ in judged]
     failed = [decision for decision in decisions if not decision.passes and decision.action is not Action.REVIEW]
     if not failed:
-        edits = [str(outcome.args.get("text", "")) for _, outcome in judged if outcome and outcome.kind == "edit"]
-        edited = {"content": "\n".join(edits), "additional_kwargs": {}}
-        return message.model_copy(update=edited) if edits else message
+        return message
     dropped = any(decision.action is Action.DROP and decision.point in _WHOLE for decision in failed)
     if dropped and not stopping(failed) and not _is_needed(message):
         return None
-    after = without(message, decisions, {decision.point: policy.redacted(decision) for decision in failed})
-    if isinstance(after, ToolMessage):
+    after = without(message, decisions, {decision.point: policy.redacted(decision) for decision in failed} | edits)
+    if isinstance(after, ToolMessage) and any(decision.point not in edits for decision in failed):
         after.status = "error"
     return after
+
+
+def _edited(decision: Decision) -> Decision:
+    """What a person has put in place of a text is treated as a redaction is: nothing else repeats the text."""
+    return decision.model_copy(update={"action": Action.REDACT})
 
 
 def _without_orphans(messages: Sequence[BaseMessage], after: Sequence[BaseMessage | None]) -> list[BaseMessage | None]:

@@ -22,12 +22,12 @@ from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.protocol import Guard
-from ..reporting import decision_in, entry
+from ..reporting import entry
 from .agent_models import GuardedModels, GuardedRequest, arefused, refused
-from .agent_state import GuardState, ModelAnswer, changes_of, response_and, response_with, result_with, with_verdicts
-from .agent_tools import ToolScreening, abandoned, messages_in
-from .answer import answering
-from .held import HELD, held_in, replacements, review
+from .agent_state import GuardState, ModelAnswer, changes_of, response_and, response_with, with_verdicts
+from .agent_tools import ToolScreening, abandoned, messages_in, result_and
+from .answers import Ending, answering
+from .held import HELD, Held, answers_in, approved_of, held_in, review
 from .history import Screened, ScreenedFlow, screened
 from .messages import refusal_message
 from .screener import Screener
@@ -147,17 +147,17 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
                 'prompt="parallel" ends the agent at a prompt that may not pass',
                 hint='set exit_behavior="end" and no "review" at the point "prompt", or prompt="before"',
             )
-        self.screener = Screener(guard, policy)
+        self._name = name or "Qwen3GuardMiddleware"
+        self.screener = Screener(guard, policy, owner=self._name)
         self.exit_behavior = exit_behavior
         self._prompt = prompt
         self.record_verdicts = record_verdicts
         # Every entry of a state costs time in every step: without a need for them there are none of ours.
         reviews = any(map(policy.reviews, Point))
         self.state_schema = GuardState if reviews or record_verdicts or exit_behavior == "error" else AgentState
-        self._name = name or "Qwen3GuardMiddleware"
         self._known = self.screener.known
         self._holds = isinstance(self, _Reviewing)
-        self._tools = ToolScreening(self.screener, self._known, raises=exit_behavior == "error", holds=self._holds)
+        self._tools = ToolScreening(self.screener, self._name, raises=exit_behavior == "error", holds=self._holds)
         self._on_block: OnBlock = "raise" if exit_behavior == "error" else "regenerate" if regenerate else "refuse"
         self._fallback = fallback_model
         self._models = GuardedModels(self._screens)
@@ -194,8 +194,8 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             seen = yield from screened(settled.messages, self.policy, self._known)
         changes: list[BaseMessage] = [*settled.changes, *seen.changes]
         update: dict[str, Any] = {"guard_approved": seen.approved} if seen.approved else {}
-        if state.get(HELD):  # nobody has decided, and the conversation goes on without it
-            update[HELD] = dict.fromkeys(state[HELD])
+        if waiting := held_in(state, self._name):  # nobody has decided, and the conversation goes on without it
+            update[HELD] = dict.fromkeys(waiting)
         if seen.stopped is not None and self.exit_behavior != "replace":
             update |= self._end(seen.stopped, changes)
         if changes:
@@ -278,21 +278,31 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             messages: list[Any] = seen.messages
             first = messages.pop(0) if system else None
             request = request.override(system_message=first, messages=messages)
-        with answering() as answered:
-            response: ModelResponse[Any] = yield GuardedRequest.of(request, self._models.of)
-        if not answered:  # by the guarded model: another middleware has answered in its place
-            response = yield from self._not_ours(seen.messages, response)
-        if self._prompt == "parallel":  # the verdicts are there, and told: what is left is to clean the state
-            seen = yield from (_told(prompt) if answered else prompt)
-            if seen.stopped is not None and not answered:
+        earlier = answers_in(state, self._name)
+        with answering(self.screener.report, approved_of(earlier)) as given:
+            response: ModelResponse[Any] = yield GuardedRequest.of(request, self._models.of, given.requests)
+        ending = given.behind(response.result)
+        if self._prompt == "parallel":
+            seen = yield from _read_already(prompt, told=given.ending is not None)
+            if seen.stopped is not None and not (ending and ending.refused):
                 return self._instead(seen.stopped, changes_of((settled, seen), state))
+        if ending is None:
+            response = yield from self._not_ours(seen.messages, response)
         update = changes_of((settled, seen), state)
-        if answered and answered[-1] is not None and (waiting := _for_review(response)) is not None:
-            update[HELD] = {waiting: answered[-1].stored()}
+        return response_and(self._noted(update, response, ending, earlier), response)
+
+    def _noted(
+        self, update: dict[str, Any], response: ModelResponse[Any], ending: Ending | None, earlier: Mapping[str, Held]
+    ) -> dict[str, Any]:
+        """`update`, and what the state must keep of the answer, and no longer of `earlier` ones."""
+        answers = [message for message in response.result if isinstance(message, AIMessage)]
+        held: dict[str, Any] = dict.fromkeys(earlier)
+        if ending is not None and ending.held is not None and answers[-1].id is not None:
+            held[answers[-1].id] = ending.held.stored(self._name)
         made = self._known.add(response.result)
-        if any(isinstance(message, AIMessage) and calls_for_review(message) for message in response.result):
-            update["guard_approved"] = [*update.get("guard_approved", ()), *made]  # known when the person has decided
-        return response_and(update, response)
+        if approved_of(earlier) is not None or any(map(calls_for_review, answers)):  # a person has decided, or will
+            update["guard_approved"] = [*update.get("guard_approved", ()), *made]
+        return update | {HELD: held} if held else update
 
     def _not_ours(
         self, messages: Sequence[BaseMessage], response: ModelResponse[Any]
@@ -335,7 +345,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
         """Judge a call that the model did not write or that was changed, run the tool, and judge what it returns."""
         with self._recording() as verdicts:
-            result: ToolResult = result_with(self._tools.run(request, handler), verdicts)
+            result: ToolResult = result_and({"guard_verdicts": verdicts}, self._tools.run(request, handler))
             return result
 
     def awrap_tool_call(
@@ -348,7 +358,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
     ) -> ToolResult:
         with self._recording() as verdicts:
-            result: ToolResult = result_with(await self._tools.arun(request, handler), verdicts)
+            result: ToolResult = result_and({"guard_verdicts": verdicts}, await self._tools.arun(request, handler))
             return result
 
 
@@ -362,25 +372,29 @@ class _Raising(Qwen3GuardMiddleware):
         update = yield from super()._begins(state)
         return {"guard_stopped": None, **(update or {})} if state.get("guard_stopped") else update
 
-    def after_agent(self, state: Any, runtime: Runtime[Any]) -> None:
+    def after_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Raise the `BlockedError`, if the agent was stopped before it began."""
         if stopped := state.get("guard_stopped"):
             raise BlockedError(Decision.model_validate(stopped))
+        return None
 
-    async def aafter_agent(self, state: Any, runtime: Runtime[Any]) -> None:
+    async def aafter_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Raise the `BlockedError`, if the agent was stopped before it began."""
-        self.after_agent(state, runtime)
+        return self.after_agent(state, runtime)
 
 
 class _Reviewing(Qwen3GuardMiddleware):
-    """Asks a person about answers and tool results, where the graph can wait: after the model, and before it."""
+    """Asks a person about answers and tool results, where the graph can wait: after the model, and before it.
 
-    @hook_config(can_jump_to=["end"])
+    After the agent too, where a tool's result is the agent's (`return_direct`).
+    """
+
+    @hook_config(can_jump_to=["end", "model"])
     def after_model(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Let a person decide about the answer, if one waits for it."""
         return self._settled(state, AIMessage)
 
-    @hook_config(can_jump_to=["end"])
+    @hook_config(can_jump_to=["end", "model"])
     async def aafter_model(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Let a person decide about the answer, if one waits for it."""
         return self._settled(state, AIMessage)
@@ -395,23 +409,39 @@ class _Reviewing(Qwen3GuardMiddleware):
         """Let a person decide about results of tools, if some wait for it."""
         return self._settled(state, ToolMessage)
 
+    def after_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Let a person decide about results of tools that no model is to read."""
+        return self._settled(state, ToolMessage)
+
+    async def aafter_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Let a person decide about results of tools that no model is to read."""
+        return self.after_agent(state, runtime)
+
     def _settled(self, state: Any, kind: type[BaseMessage]) -> dict[str, Any] | None:
-        waiting = {key: held for key, held in held_in(state).items() if isinstance(held.message, kind)}
+        held = held_in(state, self._name).items()
+        waiting = {key: one for key, one in held if isinstance(one.message, kind) and one.waits}
         if not waiting:
             return None
         self._known.remember(state.get("guard_approved") or ())
-        outcome = review(list(waiting.values()), self.policy, self._known)
-        changes = replacements(messages_in(state), list(waiting), outcome)
-        approved = [*outcome.approved, *self._known.add(changes)]
-        update: dict[str, Any] = {HELD: dict.fromkeys(waiting), "guard_approved": approved}
-        stop = next(filter(None, outcome.stopped), None)
-        if stop is not None and self.exit_behavior == "error":
-            update |= self._end(stop, changes)
-        return update | {"messages": changes}
+        outcome = review(waiting, messages_in(state), self.policy, self._known)
+        approved = [*outcome.approved, *self._known.add(outcome.changes)]
+        kept = {key: one and one.stored(self._name) for key, one in outcome.held.items()}
+        update: dict[str, Any] = {"messages": outcome.changes, HELD: kept, "guard_approved": approved}
+        if any(kept.values()):
+            update["jump_to"] = "model"
+        elif outcome.stopped is not None and self.exit_behavior == "error":
+            update |= self._end(outcome.stopped, [])
+        return update
 
 
 class _RaisingAndReviewing(_Reviewing, _Raising):
     """Does both."""
+
+    def after_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Let a person decide, and raise the `BlockedError`, if something was stopped then or before."""
+        update = super().after_agent(state, runtime)
+        _Raising.after_agent(self, {**state, **(update or {})}, runtime)
+        return update
 
 
 _HELD: Final = (Point.RESPONSE, Point.REASONING, Point.TOOL_OUTPUT)
@@ -427,19 +457,19 @@ class _Told(tuple[Item, ...]):
     """What was decided, and told, before: the guard's verdicts are kept."""
 
 
-def _told(flow: ScreenedFlow) -> ScreenedFlow:
-    """`flow`, whose decisions are not told again."""
+def _read_already(flow: ScreenedFlow, *, told: bool) -> ScreenedFlow:
+    """`flow` about a prompt that the model has read: nobody is asked, and what does not pass as it is has stopped it.
+
+    What was told before is not told again.
+    """
+    decisions: list[Decision] = []
     try:
         items = next(flow)
-        flow.send((yield _Told(items)))
+        made = yield (_Told(items) if told else items)
+        decisions = [one.blocking() if one.action is Action.REVIEW else one for one in made]
+        flow.send(decisions)
     except StopIteration as end:
         seen: Screened = end.value
-        return seen
+        failed = next((decision for decision in decisions if not decision.passes), None)
+        return replace(seen, stopped=seen.stopped or failed.blocking()) if failed else seen
     raise AssertionError("a conversation is judged with one question")
-
-
-def _for_review(response: ModelResponse[Any]) -> str | None:
-    """The id of the message that stands for an answer about which a person is to decide."""
-    message = response.result[-1] if response.result else None
-    decision = decision_in(message.response_metadata.get("qwen3guard")) if isinstance(message, AIMessage) else None
-    return message.id if message is not None and decision is not None and decision.action is Action.REVIEW else None

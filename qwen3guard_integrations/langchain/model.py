@@ -29,6 +29,7 @@ from ..guards.load import load_guard
 from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, from_threads, screened
 from .answer import Answer, JudgedResult, atold, told
+from .answers import heard
 from .chunks import message_chunk_of
 from .screens import INTERVENTION, OnBlock, PromptScreening, Screens
 
@@ -130,6 +131,8 @@ def _guarded_class(base: type[BaseChatModel], screens: Screens) -> Any:
         methods["_stream"] = _GuardedMethods._stream
     if not screens.holds and (streams or streams_async):
         methods["_astream"] = _GuardedMethods._astream
+    if screens.report is not None:
+        methods |= heard(base, screens.report)
     namespace = {
         **methods,
         "__module__": base.__module__,

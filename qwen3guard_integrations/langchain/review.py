@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
 
 from ..core.decision import Decision
 from ..core.errors import GuardConfigurationError
+from ..core.points import Point
 
 Kind = Literal["approve", "edit", "reject", "respond"]
 KINDS: Final = ("approve", "edit", "reject", "respond")
@@ -38,13 +40,11 @@ class Outcome:
 
     Attributes:
         kind: One of `KINDS`.
-        name: With "edit": of the edited action.
         args: With "edit": what takes the place of the text.
         message: With "reject" and "respond": what is said in its place; may be empty.
     """
 
     kind: Kind
-    name: str = ""
     args: Mapping[str, Any] = field(default_factory=dict)
     message: str = ""
 
@@ -52,11 +52,25 @@ class Outcome:
 def ask_person(reviewed: Sequence[Reviewed]) -> list[Outcome]:
     """Interrupt the graph until a person has decided about every text.
 
+    LangGraph keeps every answer, and gives it again when the graph is resumed: after one that cannot be used the next
+    one counts.
+
     Raises:
         GraphInterrupt: Nobody has decided yet; LangGraph takes it.
         GuardConfigurationError: The answer is not one decision for each text.
     """
-    return review_outcomes(interrupt(review_request(reviewed)), reviewed)
+    wrong: GuardConfigurationError | None = None
+    while True:
+        try:
+            answer = interrupt(review_request(reviewed))
+        except GraphInterrupt:
+            if wrong is not None:
+                raise wrong from None
+            raise
+        try:
+            return review_outcomes(answer, reviewed)
+        except GuardConfigurationError as error:
+            wrong = error
 
 
 def review_request(reviewed: Sequence[Reviewed]) -> dict[str, Any]:
@@ -103,4 +117,9 @@ def _outcome(decision: Any, reviewed: Reviewed) -> Outcome:
             f"the decision about {reviewed.name} edits it, and does not say how",
             hint='{"type": "edit", "edited_action": {"name": ..., "args": {...}}}',
         )
-    return Outcome(kind, name=str(action.get("name") or reviewed.name), args=action["args"])
+    if reviewed.decision.point is Point.TOOL_CALL and action.get("name") not in (None, "", reviewed.name):
+        raise GuardConfigurationError(
+            "a review may edit a call's arguments, not the tool that is called",
+            hint='its "name" is the one in the question',
+        )
+    return Outcome(kind, args=action["args"])

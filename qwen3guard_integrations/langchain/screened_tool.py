@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Protocol, TypeVar, cast, get_type_hints
 
 from langchain_core.runnables import RunnableConfig
@@ -51,7 +52,8 @@ class Screen(Protocol):
         ...
 
 
-_VIEWED: Final[ContextVar[Screen | None]] = ContextVar("qwen3guard_viewed", default=None)
+_VIEWED: Final[ContextVar[Mapping[str, Screen]]] = ContextVar("qwen3guard_viewed", default=MappingProxyType({}))
+"""The screens of views, each by its place: the guards of one agent may have a view each of the same tool."""
 
 
 def screened_tool(tool: T, screen: Screen) -> T:
@@ -77,26 +79,21 @@ def screens_of(tool: BaseTool) -> Iterator[Screen]:
             yield screen
 
 
-def screened_view(tool: T) -> T:
-    """Another view of `tool`, with the same state, whose calls go through the screen of `viewing`."""
+@contextmanager
+def viewing(tool: BaseTool, screen: Screen) -> Iterator[BaseTool]:
+    """Another view of `tool`, with the same state, whose calls inside of the block go through `screen`."""
     view: Any = object.__new__(_screened_class(type(tool)))
     for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
         object.__setattr__(view, name, getattr(tool, name))
-    return cast("T", view)
-
-
-@contextmanager
-def viewing(screen: Screen) -> Iterator[None]:
-    """Inside of the block, calls of a `screened_view` go through `screen`."""
-    token = _VIEWED.set(screen)
+    token = _VIEWED.set({**_VIEWED.get(), _place_of_screen(type(tool)): screen})
     try:
-        yield
+        yield view
     finally:
         _VIEWED.reset(token)
 
 
 def _screen_of(tool: Any, place: str) -> Screen:
-    screen: Screen | None = getattr(tool, place, None) or _VIEWED.get()
+    screen: Screen | None = getattr(tool, place, None) or _VIEWED.get().get(place)
     if screen is None:
         raise GuardConfigurationError("a tool that an agent's guard had in its hands was called by somebody else")
     return screen

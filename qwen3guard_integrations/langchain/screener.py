@@ -17,6 +17,9 @@ from .values import Scope
 class Screener(screener.Screener):
     """As every adapter's; tells LangChain's listeners what was decided.
 
+    Args:
+        owner: A name where one agent has several: none takes for judged what only another has judged.
+
     Attributes:
         known: Messages that may pass: adapters that share a screener judge none of them twice.
     """
@@ -24,9 +27,11 @@ class Screener(screener.Screener):
     report_type = Report
     report: Report
 
-    def __init__(self, guard: Guard | str, policy: Policy | Mapping[str, Any] | str | None = None) -> None:
+    def __init__(
+        self, guard: Guard | str, policy: Policy | Mapping[str, Any] | str | None = None, *, owner: str = ""
+    ) -> None:
         super().__init__(guard, policy)
-        self.known = Known()
+        self.known = Known(owner)
 
     def scope(self, point: Point) -> Scope:
         """How values at `point` are to be read (`values.read`)."""

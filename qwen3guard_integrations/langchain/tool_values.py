@@ -9,7 +9,7 @@ import enum
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.messages import BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
@@ -195,8 +195,15 @@ def _read_command(command: Command[Any], scope: Scope) -> Reading:
     return _together(readings, rebuilt, command)
 
 
+OWN: Final = frozenset({"guard_approved", "guard_held", "guard_stopped", "guard_verdicts"})
+"""What guards of agents keep in the state (`agent_state.GuardState`): no words for a model, nor for a user."""
+
+
 def _read_update(update: Any, scope: Scope) -> Reading:
     """An update of the state, in each form that LangGraph takes; if it does not pass, released as pairs."""
+    if isinstance(update, Mapping) and (own := {key: update[key] for key in OWN & update.keys()}):
+        others = {key: value for key, value in update.items() if key not in own}
+        return _together([_read_update(others, scope)], lambda released: {**dict(released[0]), **own}, update)
     if isinstance(update, Mapping):
         pairs = list(update.items())
     elif isinstance(update, list | tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in update):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -230,10 +231,67 @@ async def test_a_model_that_an_inner_middleware_chooses_is_not_guarded(mode: Any
     assert ran == ["b"]
 
 
+@pytest.mark.parametrize("word", ["alpha", "beta"])
+async def test_a_model_that_an_inner_middleware_chooses_is_guarded_by_the_last_guard_only(
+    word: str, lane: Lane
+) -> None:
+    guards = [Qwen3GuardMiddleware(FakeGuard({one: VIOLENT}), name=one) for one in ("alpha", "beta")]
+    made, _ = agent([done()], *guards, Routes(ScriptedModel(script=[done(f"an {word} {word}")])))
+    items = await lane.collect(made, "stream", asking("q"), THREAD, stream_mode="messages")
+    assert word not in repr(items)
+    assert "".join(chunk.text for chunk, _ in items) == REFUSAL
+
+
 async def test_an_inner_middleware_that_answers_by_itself_is_not_judged(lane: Lane) -> None:
     made, _ = agent([done()], guarding(), Answers())
     assert last(await lane(made, "invoke", asking("q"), THREAD)) == REFUSAL
     assert CANARY not in repr(list(made.get_state_history(THREAD)))
+
+
+CHANGES: dict[str, Callable[[AIMessage], list[Any]]] = {
+    "another": lambda said: [AIMessage(f"a {CANARY}")],
+    "in place": lambda said: [_changed(said, "content", f"a {CANARY}")],
+    "beside": lambda said: [_changed(said, "additional_kwargs", {"reasoning_content": CANARY})],
+    "a call": lambda said: [_changed(said, "tool_calls", calls(CANARY).tool_calls)],
+    "one more": lambda said: [said, HumanMessage(CANARY)],
+}
+
+
+def _changed(message: AIMessage, name: str, value: Any) -> AIMessage:
+    setattr(message, name, value)
+    return message
+
+
+class Changes(AgentMiddleware[Any, Any, Any]):
+    """Makes something else of what the model has answered."""
+
+    def __init__(self, change: Callable[[AIMessage], list[Any]]) -> None:
+        super().__init__()
+        self.change = change
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return ModelResponse(result=self.change(handler(request).result[0]))
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return ModelResponse(result=self.change((await handler(request)).result[0]))
+
+
+@pytest.mark.parametrize("way", ["before", "parallel"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_an_inner_middleware_makes_of_an_answer_is_not_judged(change: str, way: Any, lane: Lane) -> None:
+    search, ran = search_tool()
+    made, _ = agent([done(), done()], guarding(prompt=way), Changes(CHANGES[change]), tools=[search])
+    assert last(await lane(made, "invoke", asking("q"), THREAD)) == REFUSAL
+    assert CANARY not in repr(list(made.get_state_history(THREAD)))
+    assert not ran
+
+
+async def test_what_is_not_changed_is_judged_again(lane: Lane) -> None:
+    guard = FakeGuard({CANARY: VIOLENT})
+    named = Changes(lambda said: [_changed(said, "response_metadata", {"model_name": "m"})])
+    made, _ = agent([done()], Qwen3GuardMiddleware(guard), named, name="bob")
+    assert last(await lane(made, "invoke", asking("q"), THREAD)) == "done"
+    assert asked(guard) == ["q", "done"]
 
 
 async def test_words_beside_the_content_stay_when_it_is_removed(lane: Lane) -> None:

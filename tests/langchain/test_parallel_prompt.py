@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langchain.agents.middleware import wrap_model_call
 from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.types import Command
 
 from qwen3guard_integrations import GuardConfigurationError, GuardUnavailableError, Policy
 from qwen3guard_integrations.langchain import Qwen3GuardMiddleware
@@ -141,11 +142,50 @@ def answers_itself(request: Any, handler: Any) -> Any:
     return AIMessage(ANSWER)
 
 
-def test_an_inner_middleware_that_answers_in_place_of_the_model() -> None:
-    made, model = agent([], parallel()[0], answers_itself)
+@pytest.mark.parametrize("action", ["block", "redact"])
+def test_an_inner_middleware_that_answers_in_place_of_the_model(action: str) -> None:
+    middleware, _ = parallel(policy={"points": {"prompt": action}})
+    made, model = agent([], middleware, answers_itself)
     result = made.invoke(asking(f"tell me of {CANARY}"), THREAD)
     assert [message.text for message in result["messages"]] == ["[removed: Violent]", REFUSAL]
     assert not model.calls
+    assert middleware.screener.report.counts == {("prompt", action): 1}  # told once
+
+
+@wrap_model_call
+def asks_something_else(request: Any, handler: Any) -> Any:
+    """Hides the conversation from the model."""
+    return handler(request.override(messages=[HumanMessage("hi")]))
+
+
+@pytest.mark.parametrize("action", ["block", "redact"])
+def test_a_prompt_that_the_model_was_not_shown(action: str) -> None:
+    middleware, _ = parallel(policy={"points": {"prompt": action}})
+    search, ran = search_tool()
+    made, _ = agent([calls("a", text=ANSWER), AIMessage("done")], middleware, asks_something_else, tools=[search])
+    result = made.invoke(asking(f"tell me of {CANARY}"), THREAD)
+    assert [message.text for message in result["messages"]] == ["[removed: Violent]", REFUSAL]
+    assert not ran
+
+
+async def test_nobody_is_asked_about_what_the_model_has_read(lane: Lane) -> None:
+    middleware, _ = parallel(policy={"points": {"response": "review"}})
+    made, model = agent([AIMessage(ANSWER)], middleware)
+    history = [HumanMessage("q"), AIMessage(f"It is {CANARY}."), HumanMessage("more")]
+    result = await lane(made, "invoke", {"messages": history}, THREAD)
+    assert "__interrupt__" not in result
+    assert [message.text for message in result["messages"]] == ["q", "[removed: Violent]", "more", REFUSAL]
+    assert len(model.calls) <= 1
+
+
+async def test_an_answer_waits_beside_its_prompt(lane: Lane) -> None:
+    middleware, guard = parallel(policy={"points": {"response": "review"}})
+    made, model = agent([AIMessage(f"It is {CANARY}.")], middleware)
+    assert "__interrupt__" not in await lane(made, "invoke", asking(f"tell me of {CANARY}"), THREAD)
+    assert "__interrupt__" in await lane(made, "invoke", asking("q"), THREAD)
+    result = await lane(made, "invoke", Command(resume={"decisions": [{"type": "approve"}]}), THREAD)
+    assert result["messages"][-1].text == f"It is {CANARY}."
+    assert [str(call[-1].text) for call in model.calls].count("q") == asked(guard).count("q") == 1
 
 
 @pytest.mark.parametrize(
