@@ -112,6 +112,7 @@ PUBLIC: Final = {
         "summarise",
         "tune",
         "write_report",
+        "write_summary",
     ],
     f"{PACKAGE}.rewards": ["HybridReward", "WorldPM"],
 }

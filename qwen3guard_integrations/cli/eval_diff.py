@@ -49,7 +49,8 @@ def eval_diff(
     Exit status: 0 when nothing got worse, 1 on a regression, 2 when the runs cannot be read or compared.
     """
     with user_errors():
-        from ..evaluation.regressions import Judging, diff, read_summary, results_beside
+        from ..evaluation.regressions import Judging, diff, results_beside
+        from ..evaluation.summary_file import read_summary
 
         old, new = read_summary(before), read_summary(after)
         beside = results_beside(before, old), results_beside(after, new)

@@ -60,6 +60,7 @@ def run(asked: Asked) -> None:
         KeyboardInterrupt: Ctrl-C, after a line that says how to go on.
     """
     from ..evaluation.figures import summarise  # a missing library is said before an hour of judging, not after it
+    from ..evaluation.summary_file import write_summary
 
     if asked.report:
         from ..evaluation.report import write_report
@@ -87,6 +88,7 @@ def run(asked: Asked) -> None:
                 resamples=asked.resamples,
                 seed=asked.seed,
             )
+            write_summary(asked.folder, summary)
             if asked.report:
                 write_report(asked.folder, summary, data, done.results, texts=asked.texts)
     _show(asked, summary)

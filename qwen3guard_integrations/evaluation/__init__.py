@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .latency import latency_of
     from .metrics import Binary, best_of, measured
     from .onset import Onset, OnsetFigures, flagged, measured_onsets
-    from .regressions import Change, Diff, Judging, SummaryError, diff, read_summary
+    from .regressions import Change, Diff, Judging, diff
     from .replay import Pace
     from .report import write_report
     from .results import Result, StreamResult
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .store import Run, RunError, load_run, read_results
     from .streams import judge_stream, judge_streams
     from .summary import Latency, Summary
+    from .summary_file import SummaryError, read_summary, write_summary
     from .tuning.aim import Aim, AimNotMetError
     from .tuning.tune import tune
     from .tuning.tuned import Tuned
@@ -65,6 +66,7 @@ __all__ = [
     "summarise",
     "tune",
     "write_report",
+    "write_summary",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -75,7 +77,7 @@ __getattr__, __dir__ = lazy(
         "latency_of": "latency",
         **dict.fromkeys(("Binary", "best_of", "measured"), "metrics"),
         **dict.fromkeys(("Onset", "OnsetFigures", "flagged", "measured_onsets"), "onset"),
-        **dict.fromkeys(("Change", "Diff", "Judging", "SummaryError", "diff", "read_summary"), "regressions"),
+        **dict.fromkeys(("Change", "Diff", "Judging", "diff"), "regressions"),
         "Pace": "replay",
         "write_report": "report",
         **dict.fromkeys(("Result", "StreamResult"), "results"),
@@ -85,6 +87,7 @@ __getattr__, __dir__ = lazy(
         "summarise": "figures",
         **dict.fromkeys(("judge_stream", "judge_streams"), "streams"),
         **dict.fromkeys(("Latency", "Summary"), "summary"),
+        **dict.fromkeys(("SummaryError", "read_summary", "write_summary"), "summary_file"),
         **dict.fromkeys(("Aim", "AimNotMetError"), "tuning.aim"),
         "tune": "tuning.tune",
         "Tuned": "tuning.tuned",

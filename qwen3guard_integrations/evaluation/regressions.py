@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import ValidationError
-
 from ..core.errors import Qwen3GuardError
 from ..core.verdict import Value
 from .catalogue import (
@@ -25,21 +23,17 @@ from .catalogue import (
     group_figures,
 )
 from .results import Result
-from .summary import VERSION, Estimate, GuardSummary, Summary
+from .summary import Estimate, GuardSummary, Summary
+from .summary_file import SummaryError, summary_path
 
 Results = Mapping[str, Sequence[Result]]
 Test = Literal["mcnemar", "interval"]
 Mark = Literal["regression", "missing", "improvement", "chance", "same", "changed", "new"]
 
-SUMMARY_FILE: Final = "summary.json"
 SIGNIFICANT: Final = 0.1
 """The p-value below which chance explains no change. It counts both directions and only one is asked about here, so
 this is one in twenty; and it is on the safe side: five more misses, and nothing else, are a regression."""
 _ROUNDING: Final = 1e-9  # 0.91 - 0.9 is a little more than 0.01
-
-
-class SummaryError(Qwen3GuardError, ValueError):
-    """A summary cannot be read, or cannot be compared with another one. The message says why."""
 
 
 class Change(Value):
@@ -268,30 +262,12 @@ def _by_rows(figure: Figure, rose: bool, rows: _Pair) -> float | None:
     return found.p_value if agrees else None
 
 
-def read_summary(path: str | Path) -> Summary:
-    """The summary in a file, or in the folder of a run.
-
-    Raises:
-        SummaryError: There is none, or it cannot be read; the message names the file.
-    """
-    path = _summary_file(path)
-    try:
-        summary = Summary.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise SummaryError(f"cannot read {path}: {error.strerror or type(error).__name__}") from error
-    except ValidationError:
-        raise SummaryError(f"{path} is no summary of a run: name its {SUMMARY_FILE} or its folder") from None
-    if summary.version != VERSION:
-        raise SummaryError(f"{path} is a summary of version {summary.version}, and this package reads {VERSION}")
-    return summary
-
-
 def results_beside(path: str | Path, summary: Summary) -> Results | None:
     """What the guards said row by row, where the folder of the summary holds the run that it is of."""
     from .store import load_run
 
     try:
-        run = load_run(_summary_file(path).parent)
+        run = load_run(summary_path(path).parent)
     except Qwen3GuardError:
         return None
     return run.results if run.info.digest == summary.digest and _same(run.results, summary) else None
@@ -304,8 +280,3 @@ def _same(results: Results, summary: Summary) -> bool:
     return all(
         guard.guard in results and confusion(results[guard.guard]) == guard.confusion for guard in summary.guards
     )
-
-
-def _summary_file(path: str | Path) -> Path:
-    path = Path(path)
-    return path / SUMMARY_FILE if path.is_dir() else path

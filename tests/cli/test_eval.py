@@ -104,6 +104,7 @@ def test_no_report(evaluate: Evaluate, loads: Loads, tmp_path: Path) -> None:
     assert "report" not in result.stdout
     assert "0.976" in result.stdout
     assert not list((tmp_path / "run").glob("report*"))
+    assert (tmp_path / "run" / "summary.json").exists()  # a later run can be compared with it
 
 
 def test_rows_are_chosen_and_mapped(run: Run, loads: Loads, tmp_path: Path) -> None:

@@ -16,9 +16,7 @@ from qwen3guard_integrations.evaluation.regressions import (
     USUAL,
     Change,
     Judging,
-    SummaryError,
     diff,
-    read_summary,
     results_beside,
 )
 from qwen3guard_integrations.evaluation.report import write_report
@@ -33,6 +31,7 @@ from qwen3guard_integrations.evaluation.summary import (
     Readings,
     StreamFigures,
 )
+from qwen3guard_integrations.evaluation.summary_file import SummaryError, read_summary
 from qwen3guard_integrations.testing import FakeGuard
 from tests.evaluation.runs import CANARY, data_of, verdict_on
 

@@ -9,11 +9,12 @@ from ...core.errors import GuardConfigurationError
 from ..data.dataset import DataSet
 from ..results import Result
 from ..summary import Summary
+from ..summary_file import write_summary
 from .contents import contents
 from .markdown import markdown
 from .page import page
 
-PAGE, MARKDOWN, SUMMARY = "report.html", "report.md", "summary.json"
+PAGE, MARKDOWN = "report.html", "report.md"
 
 
 def write_report(
@@ -55,9 +56,6 @@ def write_report(
     report = contents(summary, data, results, texts=texts)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        (PAGE, page(report)),
-        (MARKDOWN, markdown(report)),
-        (SUMMARY, summary.model_dump_json(indent=2) + "\n"),
-    ):
+    for name, content in ((PAGE, page(report)), (MARKDOWN, markdown(report))):
         (folder / name).write_bytes(content.encode())
+    write_summary(folder, summary)
