@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, Final
@@ -127,6 +127,10 @@ async def arefused(
 
 
 def _refusal_in(error: StructuredOutputValidationError) -> ModelResponse[Any]:
-    if "qwen3guard" not in error.ai_message.response_metadata:
+    said = error.ai_message.response_metadata.get("qwen3guard")
+    if not isinstance(said, Mapping) or _DECIDED.isdisjoint(said):  # an answer that passed; of a second try, perhaps
         raise error
     return ModelResponse(result=[error.ai_message])
+
+
+_DECIDED: Final = frozenset({"action", "withheld", "review"})

@@ -70,7 +70,7 @@ class Answer:
     stopped: Decision | None = field(default=None, init=False)
     held: Held | None = field(default=None, init=False)
     tries: int = field(default=0, init=False)
-    waited: int = field(default=0, init=False)
+    waited: int | None = field(default=None, init=False)
     told: list[Decision] = field(default_factory=list, init=False)
     given: list[BaseMessage] = field(init=False)
     _session: StreamSession | None = field(default=None, init=False)
@@ -259,7 +259,7 @@ class Answer:
             raise BlockedError(self.stopped)
         text = self.screens.policy.last_words(self.stopped)
         message = last_chunk(text, self.stopped, like, seam=self.gate.seam)
-        message.response_metadata["qwen3guard"] |= self._effort()
+        message.response_metadata["qwen3guard"] |= self._effort(refused=True)
         return [_chunk(self._in_blocks(message))]
 
     def _in_blocks(self, message: M) -> M:
@@ -274,12 +274,16 @@ class Answer:
         return AIMessageChunk(
             content=[] if like is not None and isinstance(like.content, list) else "",
             id=like.id if like is not None else None,
-            response_metadata={"qwen3guard": {**self._effort(), **marks(self._failed)}},
+            response_metadata={"qwen3guard": {**self._effort(refused=False), **marks(self._failed)}},
             chunk_position="last",
         )
 
-    def _effort(self) -> dict[str, Any]:
-        return {"retries": self.tries, "wait_tokens": self.waited} if self.tries else {}
+    def _effort(self, *, refused: bool) -> dict[str, Any]:
+        """What an answer that is not the first says of itself: how many came before it, and whose it is."""
+        if not self.tries:
+            return {}
+        waited = {} if self.waited is None else {"wait_tokens": self.waited}
+        return {"retries": self.tries, **waited, **({"fallback": True} if self.falls_back and not refused else {})}
 
     def close(self) -> None:
         """Free the session."""
@@ -361,16 +365,21 @@ class Answer:
         if self._failed and isinstance(message, AIMessage) and tool_calls_of(message):
             message = withholding(message, self._failed)
         if message is generation.message:
-            return generation
-        if message is DROPPED:
-            why = self._dropped(reading, decisions) or decisions[0]
-            message = refusal_message(self.screens.policy.refused(why), why, like=generation.message)
+            return self._passed(generation)
+        refused = stopping(decisions) or self._dropped(reading, decisions)
+        if message is DROPPED and refused is not None:
+            message = refusal_message(self.screens.policy.refused(refused), refused, like=generation.message)
         if isinstance(generation.message, AIMessage) and isinstance(message, AIMessage):
             message.usage_metadata = generation.message.usage_metadata  # the tokens were spent all the same
-            if "qwen3guard" in message.response_metadata:
-                message.response_metadata["qwen3guard"] |= self._effort()
-                message = message if tool_calls_of(message) else self._in_blocks(message)
+            message = _saying(message, self._effort(refused=refused is not None))
+            message = self._in_blocks(message) if refused is not None else message
         return ChatGeneration(message=message, generation_info=None)
+
+    def _passed(self, generation: ChatGeneration) -> ChatGeneration:
+        """An answer that goes on as it is; where it is not the first, a copy that says so."""
+        if not self.tries or not isinstance(generation.message, AIMessage):
+            return generation
+        return generation.model_copy(update={"message": _saying(generation.message, self._effort(refused=False))})
 
     def refusal(self) -> ChatResult:
         """The refusal as the whole answer.
@@ -383,6 +392,15 @@ class Answer:
             raise BlockedError(self.stopped)
         message = self._in_blocks(refusal_message(self.screens.policy.refused(self.stopped), self.stopped, like=None))
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _saying(message: AIMessage, effort: Mapping[str, Any]) -> AIMessage:
+    """`message`, or a copy that says so where it took an effort."""
+    if not effort:
+        return message
+    before = message.response_metadata.get("qwen3guard")
+    said = {**(before if isinstance(before, Mapping) else {}), **effort}
+    return message.model_copy(update={"response_metadata": {**message.response_metadata, "qwen3guard": said}})
 
 
 def _markable(call: Mapping[str, Any], decision: Decision) -> Decision:

@@ -76,13 +76,14 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         violation_message: What the user reads in place of what was blocked; `{categories}` is filled in. None: the
             policy's `refusal`.
         regenerate: Let the model try again after a blocked answer, before the refusal (`guard_model`).
+        retries: With `regenerate`, how often; 0 goes on from the last clean place with the `fallback_model` at once.
         fallback_model: Answers in place of a blocked answer, guarded in the same way.
         record_verdicts: Keep every decision, without its text, in the state's private `guard_verdicts`.
         name: Of the middleware; two in one agent need different ones.
 
     Raises:
-        GuardConfigurationError: A setting is unknown, or `prompt="parallel"` stands with another `exit_behavior` than
-            "end", or with a policy by which a person reviews prompts.
+        GuardConfigurationError: A setting is unknown or out of range, or `prompt="parallel"` stands with another
+            `exit_behavior` than "end", or with a policy by which a person reviews prompts.
 
     While the agent runs: `BlockedError` with "error"; `GuardError` when the guard gives no judgement, unless
     `Policy.on_guard_error` says otherwise.
@@ -116,6 +117,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         exit_behavior: ExitBehavior = "end",
         violation_message: str | None = None,
         regenerate: bool = False,
+        retries: int = 5,
         fallback_model: BaseChatModel | None = None,
         record_verdicts: bool = False,
         name: str | None = None,
@@ -127,6 +129,8 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             raise GuardConfigurationError(
                 f"prompt={prompt!r}: it is 'before' or 'parallel'; see check_input to leave out"
             )
+        if retries < 0:
+            raise GuardConfigurationError(f"retries={retries}: it must not be negative")
         checks = {
             Point.PROMPT: check_input,
             Point.RESPONSE: check_output,
@@ -159,6 +163,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self._holds = isinstance(self, _Reviewing)
         self._tools = ToolScreening(self.screener, self._name, raises=exit_behavior == "error", holds=self._holds)
         self._on_block: OnBlock = "raise" if exit_behavior == "error" else "regenerate" if regenerate else "refuse"
+        self._retries = retries
         self._fallback = fallback_model
         self._models = GuardedModels(self._screens)
 
@@ -334,6 +339,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
             on_block=self._on_block,
             prompt=self._prompt,  # "before": what an inner middleware has added for the model alone
             known=self._known,
+            retries=self._retries,
             fallback=self._fallback,
             withholds=frozenset() if self.exit_behavior == "error" else names,
             report=self.screener.report,

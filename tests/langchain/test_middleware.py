@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from langchain.agents.structured_output import ProviderStrategy, StructuredOutputValidationError
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+from pydantic import BaseModel
 
 from qwen3guard_integrations import (
     BlockedError,
@@ -26,7 +28,7 @@ from qwen3guard_integrations.langchain import Qwen3GuardMiddleware
 from qwen3guard_integrations.testing import FakeGuard, FakeStreamGuard
 
 from ..conftest import Lane
-from .agents import RUNS, THREAD, agent, asking, calls, search_tool
+from .agents import RUNS, THREAD, ScriptedModel, agent, asking, calls, search_tool
 from .helpers import REFUSAL, VIOLENT, Recorder, asked
 
 CANARY = "canary7f3a"
@@ -255,6 +257,88 @@ async def test_the_agent_goes_on_with_what_was_replaced(lane: Lane) -> None:
     assert [message.text for message in result["messages"]] == ["q", "I will look. ", "[removed: Violent]", "done"]
     assert result["messages"][2].status == "error"
     assert len(model.calls) == 2
+
+
+WORDS = "word " * 60
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+@pytest.mark.parametrize(
+    ("settings", "own", "effort"),
+    [
+        ({"regenerate": True, "retries": 0}, 1, {"retries": 1, "fallback": True}),
+        ({"regenerate": True, "retries": 2}, 3, {"retries": 3, "fallback": True}),
+        ({}, 1, {"retries": 1, "fallback": True}),
+    ],
+)
+async def test_an_agent_hands_over_to_a_second_model(
+    settings: Any, own: int, effort: Any, way: str, lane: Lane
+) -> None:
+    second = ScriptedModel(script=[answered("Bread.")])
+    guard = FakeStreamGuard({CANARY: VIOLENT})
+    middleware, _ = guarding(guard, fallback_model=second, **settings)
+    made, model = agent([answered(f"{WORDS}{CANARY} and more")], middleware)
+    if way == "stream":
+        chunks = await lane.collect(made, "stream", asking("q"), THREAD, stream_mode="messages")
+        assert "".join(chunk.text for chunk, _ in chunks).endswith("Bread.")
+        assert CANARY not in repr(chunks)
+    else:
+        await lane(made, "invoke", asking("q"), THREAD)
+    answer = made.get_state(THREAD).values["messages"][-1]
+    kept = answer.text.removesuffix("Bread.").count("word ")
+    if way == "invoke":
+        assert kept == 0
+    else:
+        assert kept <= 25 * own if settings else kept == 60, "the last 40 tokens of each try are taken back"
+    assert answer.response_metadata["qwen3guard"].items() >= effort.items()
+    assert (len(model.calls), len(second.calls)) == (own, 1)
+
+
+class Weather(BaseModel):
+    """An answer with fields."""
+
+    text: str
+
+
+@pytest.mark.parametrize("second", ['{"text": "sun"}', "no JSON"])
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+async def test_a_structured_answer_of_a_second_try_is_no_refusal(second: str, way: str, lane: Lane) -> None:
+    middleware, _ = guarding(regenerate=True)
+    schema = ProviderStrategy(Weather)
+    made, _ = agent([answered(CANARY), answered(second)], middleware, response_format=schema)
+
+    async def run() -> Any:
+        if way == "stream":
+            await lane.collect(made, "stream", asking("q"), THREAD, stream_mode="messages")
+        else:
+            await lane(made, "invoke", asking("q"), THREAD)
+        return made.get_state(THREAD).values
+
+    if second == "no JSON":
+        with pytest.raises(StructuredOutputValidationError):
+            await run()
+        return
+    values = await run()
+    assert values["structured_response"] == Weather(text="sun")
+    assert values["messages"][-1].response_metadata["qwen3guard"]["retries"] == 1
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+async def test_a_structured_answer_that_is_refused_ends_the_agent(way: str, lane: Lane) -> None:
+    middleware, _ = guarding(regenerate=True, retries=1)
+    made, _ = agent([answered(f'{{"text": "{CANARY}"}}')], middleware, response_format=ProviderStrategy(Weather))
+    if way == "stream":
+        await lane.collect(made, "stream", asking("q"), THREAD, stream_mode="messages")
+    else:
+        await lane(made, "invoke", asking("q"), THREAD)
+    values = made.get_state(THREAD).values
+    assert values["messages"][-1].text == REFUSAL
+    assert values.get("structured_response") is None
+
+
+def test_retries_are_a_number() -> None:
+    with pytest.raises(GuardConfigurationError, match="retries=-1"):
+        guarding(regenerate=True, retries=-1)
 
 
 @pytest.mark.parametrize(
