@@ -38,7 +38,7 @@ class GuardedModels:
                 f"the agent's model is a {type(model).__name__}, which cannot be guarded while it streams",
                 hint="give create_agent a chat model, or the name of one",
             )
-        names = frozenset(tool.name for tool in request.tools if isinstance(tool, BaseTool))
+        names = tools_of(request)
         made = self._made.get((id(model), names))
         if made is None or made.of is not model or not _is_same(made.as_it_was, vars(model)):
             made = _GuardedModel(model, dict(vars(model)), guarded(model, self.screens(names)))
@@ -46,6 +46,11 @@ class GuardedModels:
             while len(self._made) > _MOST_MODELS:
                 self._made.pop(next(iter(self._made)), None)
         return made.guarded
+
+
+def tools_of(request: ModelRequest[Any]) -> frozenset[str]:
+    """The names of the tools that the agent runs."""
+    return frozenset(tool.name for tool in request.tools if isinstance(tool, BaseTool))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ is the model's, and judged, if it still says what the model said.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -69,12 +69,12 @@ class Answers:
             return None
         return self.add(self.approved, Ending())
 
-    def behind(self, messages: Sequence[BaseMessage]) -> Ending | None:
+    def behind(self, messages: Sequence[BaseMessage], tools: Container[str]) -> Ending | None:
         """How the answer in `messages` has ended; None if it is not what a guarded model has said.
 
-        A structured answer is followed by the results of its calls, which say what these say.
+        After a structured answer come results of calls of none of the agent's `tools`, which repeat it.
         """
-        said = [message for message in messages if not isinstance(message, ToolMessage)]
+        said = [message for message in messages if not isinstance(message, ToolMessage) or message.name in tools]
         endings = [self._given.get(_key(message)) for message in said]
         return endings[-1] if endings and None not in endings else None
 

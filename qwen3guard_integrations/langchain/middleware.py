@@ -23,7 +23,7 @@ from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.protocol import Guard
 from ..reporting import entry
-from .agent_models import GuardedModels, GuardedRequest, arefused, refused
+from .agent_models import GuardedModels, GuardedRequest, arefused, refused, tools_of
 from .agent_state import GuardState, ModelAnswer, changes_of, response_and, response_with, with_verdicts
 from .agent_tools import ToolScreening, abandoned, messages_in, result_and
 from .answers import Ending, answering
@@ -286,7 +286,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         earlier = answers_in(state, self._name)
         with answering(self.screener.report, approved_of(earlier)) as given:
             response: ModelResponse[Any] = yield GuardedRequest.of(request, self._models.of, given.requests)
-        ending = given.behind(response.result)
+        ending = given.behind(response.result, tools_of(request))
         if self._prompt == "parallel":
             seen = yield from _read_already(prompt, told=given.ending is not None)
             if seen.stopped is not None and not (ending and ending.refused):

@@ -254,6 +254,7 @@ CHANGES: dict[str, Callable[[AIMessage], list[Any]]] = {
     "beside": lambda said: [_changed(said, "additional_kwargs", {"reasoning_content": CANARY})],
     "a call": lambda said: [_changed(said, "tool_calls", calls(CANARY).tool_calls)],
     "one more": lambda said: [said, HumanMessage(CANARY)],
+    "a result": lambda said: [said, ToolMessage(CANARY, tool_call_id="c0", name="search")],
 }
 
 

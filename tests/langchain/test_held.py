@@ -382,6 +382,27 @@ async def test_nobody_is_asked_twice_about_the_same_text(decision: Any, last: st
     assert len(ran) > 2
 
 
+class CleansResults(AgentMiddleware[Any, Any, Any]):
+    """Changes what tools have returned, before the model reads it."""
+
+    def before_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+        results = [message for message in state["messages"] if isinstance(message, ToolMessage)]
+        cleaned = [one.model_copy(update={"content": one.text.replace(CANARY, "it")}) for one in results]
+        return {"messages": cleaned} if cleaned else None
+
+
+async def test_other_middleware_sees_the_result_that_a_person_has_let_pass(lane: Lane) -> None:
+    search, ran = search_tool({"a": f"found {CANARY}", "b": f"b {CANARY}"})
+    middleware = reviewing("tool_output", exit_behavior="replace")
+    made, model = agent([calls("a", "b"), AIMessage("done")], middleware, CleansResults(), tools=[search])
+    asked_for = questions(await lane(made, "invoke", asking("q"), THREAD))
+    decisions = [APPROVE if "found" in one["args"]["text"] else REJECT for one in asked_for]
+    result = await lane(made, "invoke", deciding(*decisions), THREAD)
+    assert [message.text for message in model.calls[-1][2:]] == ["found it", REMOVED]
+    assert result["messages"][-1].text == "done"
+    assert sorted(ran) == ["a", "b"]
+
+
 @tool(return_direct=True)
 def direct(q: str) -> str:
     """Its result is the agent's."""
