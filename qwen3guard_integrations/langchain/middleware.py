@@ -79,7 +79,7 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         retries: With `regenerate`, how often; 0 goes on from the last clean place with the `fallback_model` at once.
         fallback_model: Answers in place of a blocked answer, guarded in the same way.
         record_verdicts: Keep every decision, without its text, in the state's private `guard_verdicts`.
-        name: Of the middleware; two in one agent need different ones.
+        name: Of the middleware; two in one agent need different ones, and judge each for itself.
 
     Raises:
         GuardConfigurationError: A setting is unknown or out of range, or `prompt="parallel"` stands with another
