@@ -31,8 +31,8 @@ from .tool_values import as_written, holds_messages, read_call, read_output, rea
 from .values import Reading, unheard
 from .withheld import calls_for_review, dropping, is_withheld, mark_of, rejecting
 
-"""What the model reads in place of the result of a call that may not pass."""
 REJECTED: Final = "A reviewer rejected this tool call: the tool did not run."
+"""What the model reads in place of the result of a call that a person has rejected without a word."""
 
 Result = ToolMessage | Command[Any]
 Handler = Callable[[ToolCallRequest], Result]

@@ -22,8 +22,8 @@ from ..core.thinking import thought_and_said
 from ..core.words import is_name
 from ..guards.protocol import StreamSession
 from ..guards.streaming import open_stream
-from .answers import Ending, ended
 from .chunks import last_chunk, pieces_of, whole, without
+from .endings import Ending, ended
 from .held import Held
 from .messages import parts_of, refusal_message, tool_calls_of, turn_of
 from .screens import Screens

@@ -125,7 +125,7 @@ def review(
     """Interrupt the graph until a person has decided about all that waits, with one question.
 
     A result passes, or does not, in its place among the `messages` of the state. An answer that passes does not: the
-    refusal that stood for it goes, and the model is to give the answer (`answers.answering`), so that every middleware
+    refusal that stood for it goes, and the model is to give the answer (`endings.answering`), so that every middleware
     that looks at answers sees it.
     """
     items = [item for held in waiting.values() for item in held.items]

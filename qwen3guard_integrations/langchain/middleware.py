@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import takewhile
 from typing import Any, Final, Literal
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse, hook_config
@@ -23,18 +21,14 @@ from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.protocol import Guard
 from ..reporting import entry
-from .agent_models import GuardedModels, GuardedRequest, arefused, refused, tools_of
-from .agent_state import GuardState, ModelAnswer, changes_of, response_and, response_with, with_verdicts
+from .agent_answers import AnswerScreening, ExitBehavior
+from .agent_state import GuardState, ModelAnswer, response_with, with_verdicts
 from .agent_tools import ToolScreening, abandoned, messages_in, result_and
-from .answers import Ending, answering
-from .held import HELD, Held, answers_in, approved_of, held_in, review
-from .history import Screened, ScreenedFlow, screened
-from .messages import refusal_message
+from .held import HELD, held_in, review
+from .history import Screened, screened
 from .screener import Screener
 from .screens import OnBlock, Screens
-from .withheld import calls_for_review
 
-ExitBehavior = Literal["end", "error", "replace"]
 ToolResult = ToolMessage | Command[Any]
 
 _UNJUDGED: Final = {"unsafe": Action.ALLOW, "controversial": Action.ALLOW}
@@ -165,7 +159,9 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self._on_block: OnBlock = "raise" if exit_behavior == "error" else "regenerate" if regenerate else "refuse"
         self._retries = retries
         self._fallback = fallback_model
-        self._models = GuardedModels(self._screens)
+        self._answers = AnswerScreening(
+            self.screener, self._name, self._tools, self._screens, exit_behavior=exit_behavior, prompt=prompt
+        )
 
     @property
     def name(self) -> str:
@@ -211,13 +207,8 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         """What tells the agent to end because of what it was given."""
         if self.exit_behavior == "error":
             raise BlockedError(stopped)
-        changes.append(self._refusal(stopped))
+        changes.append(self._answers.refusal(stopped))
         return {"jump_to": "end"}
-
-    def _refusal(self, decision: Decision) -> AIMessage:
-        message = refusal_message(self.policy.refused(decision), decision, like=None)
-        self._known.add([message])
-        return message
 
     @contextmanager
     def _recording(self) -> Iterator[list[dict[str, Any]]]:
@@ -234,14 +225,8 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelAnswer:
         """Judge what is new in the prompt, and let the guarded model answer."""
-
-        def answer(ask: Any) -> Any:
-            if isinstance(ask, ModelRequest):
-                return refused(handler, ask)
-            return self.screener.decide(ask, tell=not isinstance(ask, _Told))
-
         with self._recording() as verdicts:
-            return response_with(run(self._model_call(request), answer), verdicts)
+            return response_with(self._answers.run(request, handler), verdicts)
 
     def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
@@ -257,80 +242,8 @@ class Qwen3GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     async def _awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelAnswer:
-        async def answer(ask: Any) -> Any:
-            if isinstance(ask, ModelRequest):
-                return await arefused(handler, ask)
-            return await self.screener.adecide(ask, tell=not isinstance(ask, _Told))
-
         with self._recording() as verdicts:
-            return response_with(await arun(self._model_call(request), answer), verdicts)
-
-    def _model_call(self, request: ModelRequest[Any]) -> Generator[Any, Any, ModelAnswer]:
-        """Yields what to judge, and the request to the model; is sent the decisions, and the response."""
-        if (stopped := self._stopped_by_tools(request.messages)) is not None:
-            return self._instead(stopped, {})
-        state: Any = request.state
-        self._known.remember(state.get("guard_approved") or ())
-        settled = self._tools.settled(request.messages)
-        system = [request.system_message] if request.system_message is not None else []
-        prompt = screened([*system, *settled.messages], self.policy, self._known)
-        seen = Screened([*system, *settled.messages]) if self._prompt == "parallel" else (yield from prompt)
-        if seen.stopped is not None and self.exit_behavior == "error":
-            raise BlockedError(seen.stopped)
-        if seen.stopped is not None and self.exit_behavior == "end":
-            return self._instead(seen.stopped, changes_of((settled, seen), state))
-        if seen.changed or settled.changed:
-            messages: list[Any] = seen.messages
-            first = messages.pop(0) if system else None
-            request = request.override(system_message=first, messages=messages)
-        earlier = answers_in(state, self._name)
-        with answering(self.screener.report, approved_of(earlier)) as given:
-            response: ModelResponse[Any] = yield GuardedRequest.of(request, self._models.of, given.requests)
-        ending = given.behind(response.result, tools_of(request))
-        if self._prompt == "parallel":
-            seen = yield from _read_already(prompt, told=given.ending is not None)
-            if seen.stopped is not None and not (ending and ending.refused):
-                return self._instead(seen.stopped, changes_of((settled, seen), state))
-        if ending is None:
-            response = yield from self._not_ours(seen.messages, response)
-        update = changes_of((settled, seen), state)
-        return response_and(self._noted(update, response, ending, earlier), response)
-
-    def _noted(
-        self, update: dict[str, Any], response: ModelResponse[Any], ending: Ending | None, earlier: Mapping[str, Held]
-    ) -> dict[str, Any]:
-        """`update`, and what the state must keep of the answer, and no longer of `earlier` ones."""
-        answers = [message for message in response.result if isinstance(message, AIMessage)]
-        held: dict[str, Any] = dict.fromkeys(earlier)
-        if ending is not None and ending.held is not None and answers[-1].id is not None:
-            held[answers[-1].id] = ending.held.stored(self._name)
-        made = self._known.add(response.result)
-        if approved_of(earlier) is not None or any(map(calls_for_review, answers)):  # a person has decided, or will
-            update["guard_approved"] = [*update.get("guard_approved", ()), *made]
-        return update | {HELD: held} if held else update
-
-    def _not_ours(
-        self, messages: Sequence[BaseMessage], response: ModelResponse[Any]
-    ) -> Generator[Any, Any, ModelResponse[Any]]:
-        """A response that the guarded model did not give, judged."""
-        seen = yield from screened([*messages, *response.result], self.policy, self._known, ask=None)
-        if seen.stopped is None:
-            return replace(response, result=[one for one in seen.after[len(messages) :] if one is not None])
-        if self.exit_behavior == "error":
-            raise BlockedError(seen.stopped)
-        return ModelResponse(result=[self._refusal(seen.stopped)])
-
-    def _instead(self, stopped: Decision, update: dict[str, Any]) -> ModelAnswer:
-        """The refusal as the model's answer, which ends the agent."""
-        response: ModelResponse[Any] = ModelResponse(result=[self._refusal(stopped)])
-        return response_and(update, response)
-
-    def _stopped_by_tools(self, messages: Sequence[Any]) -> Decision | None:
-        """The decision about a blocked result of the last step, if it ends the agent."""
-        if self.exit_behavior != "end":
-            return None
-        results = takewhile(lambda message: not isinstance(message, AIMessage), reversed(messages))
-        return next(filter(None, map(self._tools.stopping, results)), None)
+            return response_with(await self._answers.arun(request, handler), verdicts)
 
     def _screens(self, names: frozenset[str]) -> Screens:
         return Screens(
@@ -457,25 +370,3 @@ _KINDS: Final[Mapping[tuple[bool, bool], type[Qwen3GuardMiddleware]]] = {
     (False, True): _Reviewing,
     (True, True): _RaisingAndReviewing,
 }
-
-
-class _Told(tuple[Item, ...]):
-    """What was decided, and told, before: the guard's verdicts are kept."""
-
-
-def _read_already(flow: ScreenedFlow, *, told: bool) -> ScreenedFlow:
-    """`flow` about a prompt that the model has read: nobody is asked, and what does not pass as it is has stopped it.
-
-    What was told before is not told again.
-    """
-    decisions: list[Decision] = []
-    try:
-        items = next(flow)
-        made = yield (_Told(items) if told else items)
-        decisions = [one.blocking() if one.action is Action.REVIEW else one for one in made]
-        flow.send(decisions)
-    except StopIteration as end:
-        seen: Screened = end.value
-        failed = next((decision for decision in decisions if not decision.passes), None)
-        return replace(seen, stopped=seen.stopped or failed.blocking()) if failed else seen
-    raise AssertionError("a conversation is judged with one question")

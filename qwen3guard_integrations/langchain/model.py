@@ -29,8 +29,8 @@ from ..guards.load import load_guard
 from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, from_threads, screened
 from .answer import Answer, JudgedResult, atold, told
-from .answers import heard
 from .chunks import message_chunk_of
+from .endings import heard
 from .screens import INTERVENTION, OnBlock, PromptScreening, Screens
 
 M = TypeVar("M", bound=BaseChatModel)

@@ -1,4 +1,4 @@
-"""What the guarded models of an agent answer while one request is under way: so its middleware hears of it.
+"""How the answers of an agent's guarded models have ended, while one request is under way: so its middleware hears of it.
 
 The middleware gets an answer back through others, which may have changed it, or have answered in place of the model. It
 is the model's, and judged, if it still says what the model said.
