@@ -1,4 +1,4 @@
-"""How the answers of an agent's guarded models have ended, while one request is under way: so its middleware hears of it.
+"""How answers of an agent's guarded models have ended while one request is under way: so its middleware hears of it.
 
 The middleware gets an answer back through others, which may have changed it, or have answered in place of the model. It
 is the model's, and judged, if it still says what the model said.
@@ -13,9 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from operator import is_
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from langchain.agents.middleware import ModelRequest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
@@ -23,6 +22,9 @@ from ..core.decision import Decision
 from .held import Held
 from .history import words_of
 from .reporting import Report
+
+if TYPE_CHECKING:  # a guarded model needs nothing of agents
+    from langchain.agents.middleware import ModelRequest
 
 
 @dataclass(frozen=True, slots=True)
