@@ -26,6 +26,9 @@ _SIGN: Final = r"(?:[ \n.\-_*~|/\\+·•'`]| {2,3})"
 _SPELLED_OUT: Final = re.compile(
     rf"(?<![^\W_])[^\W_](?:(?:({_SIGN})[^\W_](?:\1[^\W_])+)|(?:[ ]?{_PICTURE}+[ ]?[^\W_]){{2,}})(?![^\W_])"
 )
+# What a text without two single letters beside each other cannot hold; much faster to find out.
+_SHAPE: Final = {code: "a" if chr(code).isalnum() else " " for code in range(128)}
+_TWO_ALONE: Final = re.compile(" a {1,3}a ")
 _GLUE: Final = re.compile(rf"{_SIGN}|{_PICTURE}")
 _PICTURES: Final = re.compile(rf"{_PICTURE}+")
 _BROKEN_UP: Final = re.compile(rf"(?<![^\W_])[^\W_]++(?:{_PICTURE}++[^\W_]++)+")
@@ -40,7 +43,9 @@ def cleaned(text: str) -> str | None:
     words are taken out.
     """
     if text.isascii():
-        clean = _SPELLED_OUT.sub(_without_glue, text) if text else text
+        if not _TWO_ALONE.search(f" {text.translate(_SHAPE)} "):
+            return None
+        clean = _SPELLED_OUT.sub(_without_glue, text)
     else:
         clean = _INVISIBLE.sub("", _TAG.sub(_ascii_of_tag, text))
         clean = "".join(map(_plain_form, clean))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3guard_integrations.core.cleaning import cleaned
+from qwen3guard_integrations.core.cleaning import _SPELLED_OUT, _without_glue, cleaned
 
 from .strategies import any_text
 
@@ -122,3 +122,9 @@ def test_long_texts_cost_their_length(start: str, unit: str) -> None:
     began = time.perf_counter()
     cleaned(start + unit * (100_000 // len(unit)) + "!")
     assert time.perf_counter() - began < 1
+
+
+@given(st.text(alphabet="ab1 -_.\n", max_size=16))
+def test_the_quick_look_at_plain_text_misses_nothing(text: str) -> None:
+    clean = _SPELLED_OUT.sub(_without_glue, text)
+    assert cleaned(text) == (clean if clean != text and clean.strip() else None)
