@@ -240,7 +240,7 @@ def test_the_real_guard_says_the_same_again_after_a_cut(tmp_path: Path) -> None:
 def test_a_guard_in_this_process_is_asked_about_one_batch_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guard = load_guard("demo")
+    guard: Any = load_guard("demo")
     sizes: list[int] = []
     answer = guard._worker._answer
 
