@@ -244,7 +244,7 @@ def test_a_guard_in_this_process_is_asked_about_one_batch_at_a_time(
     sizes: list[int] = []
     answer = guard._worker._answer
 
-    def counted(asks: list[Any]) -> list[Any]:
+    def counted(asks: list[Any]) -> Any:
         sizes.append(len(asks))
         return answer(asks)
 
