@@ -20,6 +20,7 @@ from .answer import Answer, OnBlock, Prompt, Screens
 from .forms import ChatForm, CompletionForm, Form
 from .reporting import tagging
 from .screener import Screener
+from .structured import guard_structured, note_answer
 from .undecorated import undecorated
 
 M = TypeVar("M", bound=LLM)
@@ -93,6 +94,7 @@ def _guarded_class(base: type[LLM], screens: Screens) -> Any:
         told = llm_chat_callback() if name.endswith("chat") else llm_completion_callback()
         setattr(made, name, _guarded(name))
         setattr(made, f"_told_{name}", span(told(_answering(name))))
+    guard_structured(made, base)
     return made
 
 
@@ -160,18 +162,22 @@ def _answering(name: str) -> Any:
     form = _form(name)
 
     def whole(self: Any, given: Any, **kwargs: Any) -> Any:
+        note_answer()
         answer = Answer(self._screens, form, given)
         return run(answer.screened(getattr(_beneath(self), name)(given, **kwargs)), self._screens.screener.decide)
 
     async def awhole(self: Any, given: Any, **kwargs: Any) -> Any:
+        note_answer()
         answer = Answer(self._screens, form, given)
         response = await getattr(_beneath(self), name)(given, **kwargs)
         return await arun(answer.screened(response), self._screens.screener.adecide)
 
     def streamed(self: Any, given: Any, **kwargs: Any) -> Any:
+        note_answer()
         return stream_screened(Answer(self._screens, form, given), getattr(_beneath(self), name)(given, **kwargs))
 
     async def astreamed(self: Any, given: Any, **kwargs: Any) -> Any:
+        note_answer()
         return astream_screened(
             Answer(self._screens, form, given), await getattr(_beneath(self), name)(given, **kwargs)
         )

@@ -17,7 +17,6 @@ class Screener(screener.Screener):
     report_type = Report
 
     async def _verdicts(self, conversations: Sequence[Conversation]) -> list[Verdict]:
-        await turn()
         verdicts = await super()._verdicts(conversations)
         await turn()
         return verdicts

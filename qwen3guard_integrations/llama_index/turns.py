@@ -8,10 +8,10 @@ from collections import deque
 from typing import Final
 from weakref import WeakKeyDictionary
 
-# Between two awaits an engine of LlamaIndex goes on for half a millisecond to one (spans, retrieval, a prompt), so many
-# of them hold up everything else for two to four. Fewer at once would make queries wait where each turn of the loop is
-# long for other reasons.
-_AT_ONCE: Final = 4
+# Between two awaits an engine of LlamaIndex goes on for half a millisecond to one and a half (spans, retrieval, a
+# prompt), and what comes from outside can have to wait for the end of two turns of the loop. One at a time would do,
+# but where each turn is long for other reasons, queries would wait for each other longer.
+_AT_ONCE: Final = 2
 
 
 async def turn() -> None:

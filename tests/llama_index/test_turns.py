@@ -22,7 +22,7 @@ from qwen3guard_integrations.llama_index.turns import turn
 
 from .helpers import fake_guard, words_llm
 
-AT_ONCE = 4
+AT_ONCE = 2
 
 
 @asynccontextmanager
