@@ -74,7 +74,11 @@ def remote(rounds: int) -> float:
 
 
 def batched(rounds: int) -> float:
-    """How many times faster 200 nodes are in one call than one by one: the least of three kinds, each at its best."""
+    """How many times faster 200 nodes are in one call than one by one: the least of three kinds, each at its best.
+
+    Pages are shown beside them. They are arithmetic by far: there is not much to win but what further processors give.
+    """
+    _times_faster("of 100 words", lambda place: 5 * WORDS, max(rounds // 2, 1))
     kinds: dict[str, Callable[[int], str]] = {
         "of 3 words": lambda place: "Bread is baked.",
         "of 20 words": lambda place: WORDS,
