@@ -43,7 +43,7 @@ def load_demo_guard(**options: Any) -> TransformersGuard:
     """The tiny Gen guard in the package: Qwen3 architecture, about a million parameters, no download.
 
     Args:
-        **options: As for `TransformersGuard`, but with `threads=1`, `context_tokens=384`, `batch_size=50` and
+        **options: As for `TransformersGuard`, but with `threads=1`, `context_tokens=384`, `batch_size=32` and
             `side_by_side` as many as there are processors, four at most, unless said otherwise.
 
     Warns:
@@ -51,7 +51,7 @@ def load_demo_guard(**options: Any) -> TransformersGuard:
     """
     from .transformers import TransformersGuard
 
-    return _loaded(TransformersGuard, "gen", {"batch_size": 50, "side_by_side": _processors(), **options})
+    return _loaded(TransformersGuard, "gen", {"batch_size": 32, "side_by_side": _processors(), **options})
 
 
 def _processors() -> int:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
-from .short_layers import Distinct, Fed, feeding, shorten
+from .last_layer import Wanted, only, shorten
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_LARGE_BLOCK: Final = 16 << 20  # bytes: no less than a tensor of a batch, no more than glibc counts (32 MiB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +60,6 @@ class Forward:
         self._model: Any = model
         self._body: Any = self._model.base_model
         shorten(self._body)
-        if self._model.device.type == "cpu":
-            # glibc gives memory back to the system when more lies unused than twice the largest block that was ever
-            # freed. In a process that has freed large blocks it is kept; in one with a small model the tensors of each
-            # batch would come anew, page by page: a quarter of the time. This block is never written to, so that it
-            # takes no memory.
-            torch.empty(_LARGE_BLOCK, dtype=torch.uint8)
 
     @torch.inference_mode()
     def prefix(self, tokens: Sequence[int]) -> Prefix:
@@ -100,8 +92,7 @@ class Forward:
         rows.mask = torch.cat([rows.mask, (steps[None] < counts[:, None]).long()], dim=1)
         rows.lengths = rows.lengths + counts
         rows.padded |= any(len(tokens) < width for tokens in new)
-        reads = rows.mask.bool() if rows.padded else None
-        with feeding(Fed(counts - 1, reads, self._distinct(ids))):
+        with only(Wanted(counts - 1, rows.mask.bool() if rows.padded else None)):
             hidden: torch.Tensor = self._body(
                 input_ids=ids,
                 attention_mask=rows.mask,
@@ -112,13 +103,6 @@ class Forward:
         if hidden.shape[1] == 1:  # the last layer has left out the others
             return hidden[:, 0]
         return hidden[torch.arange(len(new), device=ids.device), counts - 1]
-
-    def _distinct(self, ids: torch.Tensor) -> Distinct | None:
-        """The tokens of a batch, each once. A single row has few of them twice, and a GPU would be waited for."""
-        if len(ids) == 1 or ids.device.type != "cpu":
-            return None
-        tokens, places = torch.unique(ids, return_inverse=True)
-        return Distinct(self._body.get_input_embeddings()(tokens), places)
 
     def together(self, parts: Sequence[Rows]) -> Rows:
         """The rows of all `parts`, in order, as if they had gone through the model together."""

@@ -3,19 +3,18 @@
 The model writes `Safety: X` first, so after the forced prefix "Safety:" the probabilities of the next token are
 the severity and its score; nothing has to be generated. The label's first token decides: " Safe", " Unsafe", and
 " Cont" (of " Controversial") in the Qwen3 vocabulary. Four things keep that pass cheap: only the last position
-goes through the last layer (see `guards.short_layers`) and through three rows of the output head; keys and values of
+goes through the last layer (see `guards.last_layer`) and through three rows of the output head; keys and values of
 the fixed policy text before the conversation are kept; rows of similar length go together; and when categories are
 wanted, generation goes on from the same cache.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, starmap, takewhile
+from itertools import starmap, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -75,9 +74,8 @@ class GenModel:
         self._forward = Forward(model)
         self._head: torch.Tensor = self._model.get_output_embeddings().weight
         self._tokenizer: Any = tokenizer
-        self._encode = _encoder(tokenizer)
         self._batch_size = batch_size
-        self._side_by_side = side_by_side if self._encode is not None else 1  # other tokenizers work in one thread
+        self._side_by_side = side_by_side
         self._forced = self.tokens(FORCED_PREFIX)
         self._openings = {label: self._after_prefix(f"{FORCED_PREFIX} {label}\nCategories:") for label in _LABELS}
         self._label_tokens = [self._openings[label][0] for label in _LABELS]
@@ -85,8 +83,6 @@ class GenModel:
             raise GuardConfigurationError("the three severities share a first token: no Qwen3Guard-Gen tokenizer")
         self._end_tokens = _end_tokens(model, tokenizer)
         self._prefixes: dict[bool, Prefix] = {}
-        self._threads: ThreadPoolExecutor | None = None
-        self._process = -1
 
     def tokens(self, text: str) -> list[int]:
         """The token ids of `text`."""
@@ -100,9 +96,12 @@ class GenModel:
         )
 
     def _tokens_of(self, texts: list[str]) -> list[list[int]]:
-        if self._encode is not None:
-            return [encoding.ids for encoding in self._encode(texts, add_special_tokens=False)]
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        if not texts:
+            return []
+        encoded = self._tokenizer(
+            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+        )
+        ids: list[list[int]] = encoded["input_ids"]
         return ids
 
     def _after_prefix(self, text: str) -> list[int]:
@@ -119,21 +118,22 @@ class GenModel:
             conversations: Messages as `core.gen_prompt.gen_messages` makes them.
             wants_details: For which severities categories and refusal are generated too.
         """
-        parts: list[tuple[list[int], Prefix]] = []
+        prompts = [tokens + self._forced for tokens in self.prompt_tokens(conversations)]
+        batches: list[tuple[list[int], Prefix]] = []
         for response in (False, True):
             places = [i for i, messages in enumerate(conversations) if judges_response(messages) is response]
-            parts += [(part, self._prefix(response)) for part in self._parts(places, conversations)]
+            batches += [(batch, self._prefix(response)) for batch in self._batches(places, prompts)]
         probabilities: dict[int, list[float]] = {}
         details: dict[int, str] = {}
         waiting: list[_Read] = []
-        for read in self._read_all(conversations, parts, wants_details):
+        for read in self._read_each(prompts, batches, wants_details):
             probabilities.update(zip(read.places, read.probabilities, strict=True))
             waiting += [read] if read.detailed else []
             if sum(len(one.detailed) for one in waiting) >= self._batch_size:
                 details |= self._written(waiting, probabilities)
                 waiting = []
         details |= self._written(waiting, probabilities)
-        return [_verdict(probabilities[i], details.get(i)) for i in range(len(conversations))]
+        return [_verdict(probabilities[i], details.get(i)) for i in range(len(prompts))]
 
     @torch.inference_mode()
     def judge_by_generation(self, conversations: Sequence[Sequence[GenMessage]]) -> list[Verdict]:
@@ -149,9 +149,7 @@ class GenModel:
             verdicts.update(zip(batch, map(parse_reply, replies), strict=True))
         return [verdicts[i] for i in range(len(prompts))]
 
-    def _batches(
-        self, places: Sequence[int], prompts: Mapping[int, list[int]] | Sequence[list[int]]
-    ) -> Iterator[list[int]]:
+    def _batches(self, places: Sequence[int], prompts: Sequence[list[int]]) -> Iterator[list[int]]:
         """`places` in batches of rows of similar length, so that little is padded."""
         batch: list[int] = []
         for place in sorted(places, key=lambda i: len(prompts[i])):
@@ -172,53 +170,27 @@ class GenModel:
             self._prefixes[response] = self._forward.prefix([token for token, _ in same])
         return self._prefixes[response]
 
-    def _parts(self, places: list[int], conversations: Sequence[Sequence[GenMessage]]) -> list[list[int]]:
-        """`places` in parts for several threads, or all of them for one, of similar length by what is known so far."""
-        if self._side_by_side == 1:
-            return [places] if places else []
-        ordered = sorted(places, key=lambda i: sum(len(message["content"]) for message in conversations[i]))
-        return [ordered[at : at + self._batch_size] for at in range(0, len(ordered), self._batch_size)]
-
-    def _read_all(
-        self,
-        conversations: Sequence[Sequence[GenMessage]],
-        parts: Sequence[tuple[list[int], Prefix]],
-        wants_details: WantsDetails,
+    def _read_each(
+        self, prompts: Sequence[list[int]], batches: Sequence[tuple[list[int], Prefix]], wants_details: WantsDetails
     ) -> Iterable[_Read]:
-        """What comes of each batch; several parts at the same time where that is wanted."""
-        read = partial(self._read_part, conversations, wants_details)
-        if self._side_by_side == 1 or len(parts) < 2:
-            return chain.from_iterable(starmap(read, parts))
-        listed = torch.inference_mode()(lambda *part: list(read(*part)))  # torch keeps the mode for each thread
-        return [*chain.from_iterable(self._pool().map(listed, *zip(*parts, strict=True)))]
+        """What comes of each of `batches`, in order; several at the same time where that is wanted."""
+        read = partial(self._read, prompts, wants_details)
+        if self._side_by_side == 1 or len(batches) < 2:
+            return starmap(read, batches)
+        # Threads of this call: none outlives a fork or the guard, and starting them takes a tenth of a millisecond.
+        each = partial(torch.set_num_threads, torch.get_num_threads())  # torch keeps the number for each thread
+        with ThreadPoolExecutor(min(self._side_by_side, len(batches)), initializer=each) as pool:
+            return list(pool.map(read, *zip(*batches, strict=True)))
 
-    def _pool(self) -> ThreadPoolExecutor:
-        """The threads that work side by side; they end with this object."""
-        if self._threads is None or self._process != os.getpid():  # first use, or a child process, without threads
-            self._process = os.getpid()
-            same = partial(torch.set_num_threads, torch.get_num_threads())  # torch keeps the number for each thread
-            self._threads = ThreadPoolExecutor(self._side_by_side, "qwen3guard side by side", initializer=same)
-        return self._threads
-
-    def _read_part(
-        self,
-        conversations: Sequence[Sequence[GenMessage]],
-        wants_details: WantsDetails,
-        places: list[int],
-        prefix: Prefix,
-    ) -> Iterator[_Read]:
-        tokens = self.prompt_tokens([conversations[i] for i in places])
-        prompts = {place: own + self._forced for place, own in zip(places, tokens, strict=True)}
-        for batch in self._batches(places, prompts):
-            yield self._read(batch, [prompts[i] for i in batch], prefix, wants_details)
-
-    def _read(self, places: list[int], prompts: list[list[int]], prefix: Prefix, wants_details: WantsDetails) -> _Read:
-        """One forward pass."""
+    @torch.inference_mode()
+    def _read(
+        self, prompts: Sequence[list[int]], wants_details: WantsDetails, places: list[int], prefix: Prefix
+    ) -> _Read:
         shared = len(prefix.tokens)
-        if any(tuple(prompt[:shared]) != prefix.tokens for prompt in prompts):
+        if any(tuple(prompts[i][:shared]) != prefix.tokens for i in places):
             prefix, shared = Prefix(), 0
-        rows = self._forward.begin(prefix, len(prompts))
-        hidden = self._forward.feed(rows, [prompt[shared:] for prompt in prompts])
+        rows = self._forward.begin(prefix, len(places))
+        hidden = self._forward.feed(rows, [prompts[i][shared:] for i in places])
         label_rows = self._head[self._label_tokens].float()
         read = _Read(places, linear(hidden.float(), label_rows).softmax(-1).tolist())
         wanted = [i for i, row in enumerate(read.probabilities) if wants_details(_severity(row))]
@@ -263,16 +235,6 @@ class GenModel:
 
     def _tensor(self, rows: list[list[int]]) -> torch.Tensor:
         return torch.tensor(rows, dtype=torch.long, device=self._model.device)
-
-
-def _encoder(tokenizer: Any) -> Callable[..., Any] | None:
-    """The tokenizer's way to encode many texts without the places of their tokens, if it has one: a third faster."""
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    encode: Callable[..., Any] | None = getattr(backend, "encode_batch_fast", None)
-    if encode is not None:  # what `tokenizer` sets for each call
-        backend.no_padding()
-        backend.no_truncation()
-    return encode
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

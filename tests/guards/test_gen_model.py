@@ -3,8 +3,6 @@ for several batches together, forward passes side by side."""
 
 from __future__ import annotations
 
-import gc
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ from qwen3guard_integrations.core.gen_prompt import GenMessage, gen_messages
 from qwen3guard_integrations.guards.checkpoint import load_checkpoint
 from qwen3guard_integrations.guards.gen_forward import Forward
 from qwen3guard_integrations.guards.gen_model import GenModel
-from qwen3guard_integrations.guards.short_layers import FirstLayer, LastLayer
+from qwen3guard_integrations.guards.last_layer import LastLayer
 
 GEN = Path(qwen3guard_integrations.guards.__file__).parent / "demo_weights" / "gen"
 HARMFUL = (
@@ -65,8 +63,7 @@ def same(one: list[Verdict], other: list[Verdict]) -> bool:
 def one_by_one() -> list[Verdict]:
     """The verdicts with the whole last layer, each from a pass of its own."""
     gen = gen_model()
-    for layer in gen._model.model.layers:
-        layer.__class__ = Qwen3DecoderLayer
+    gen._model.model.layers[-1].__class__ = Qwen3DecoderLayer
     verdicts = [gen.judge([messages], harmful)[0] for messages in MESSAGES]
     assert sum(bool(verdict.categories) for verdict in verdicts) >= 8
     assert sum(verdict.safe for verdict in verdicts) >= 15
@@ -77,7 +74,7 @@ def one_by_one() -> list[Verdict]:
 @pytest.mark.parametrize("side_by_side", [1, 3])
 def test_verdicts_are_those_of_one_pass_each(one_by_one: list[Verdict], batch_size: int, side_by_side: int) -> None:
     gen = gen_model(batch_size=batch_size, side_by_side=side_by_side)
-    assert [type(layer) for layer in gen._model.model.layers] == [FirstLayer, Qwen3DecoderLayer, LastLayer]
+    assert isinstance(gen._model.model.layers[-1], LastLayer)
     assert same(gen.judge(MESSAGES, harmful), one_by_one)
     assert same(gen.judge(MESSAGES[::-1], harmful)[::-1], one_by_one)  # the prefixes are known by now
 
@@ -105,7 +102,7 @@ def test_details_of_several_batches_are_generated_together(
     assert len(sizes) <= -(-sum(sizes) // 4)
 
 
-def test_passes_run_side_by_side_in_threads_that_end_with_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passes_run_side_by_side_in_threads_that_end(monkeypatch: pytest.MonkeyPatch) -> None:
     meeting = threading.Barrier(2, timeout=20)
     settings: set[int] = set()
     inner = GenModel._read
@@ -115,31 +112,12 @@ def test_passes_run_side_by_side_in_threads_that_end_with_the_model(monkeypatch:
         meeting.wait()
         return inner(self, *args)
 
-    before = set(threading.enumerate())
-    gen = gen_model(batch_size=10, side_by_side=2)
+    gen = gen_model(batch_size=16, side_by_side=2)
     monkeypatch.setattr(GenModel, "_read", meets)
-    for _ in range(2):
-        gen.judge(MESSAGES[:20], lambda severity: False)  # two batches, of which neither begins without the other
-    ours = set(threading.enumerate()) - before
-    assert len(ours) == 2
+    before = threading.active_count()
+    gen.judge(MESSAGES[:20], lambda severity: False)  # two batches, of which neither begins without the other
+    assert threading.active_count() == before
     assert settings == {torch.get_num_threads()}
-    monkeypatch.undo()
-    del gen
-    gc.collect()
-    for thread in ours:
-        thread.join(timeout=5)
-    assert not any(thread.is_alive() for thread in ours)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_child_process_has_threads_of_its_own() -> None:
-    gen = gen_model(batch_size=10, side_by_side=2)
-    gen.judge(MESSAGES[:20], harmful)
-    child = os.fork()
-    if child == 0:
-        verdicts = gen.judge(MESSAGES[:20], harmful)
-        os._exit(0 if len(verdicts) == 20 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_an_error_in_one_of_the_threads_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +161,6 @@ def tiny(**config: Any) -> Any:
     return Qwen3ForCausalLM(Qwen3Config(**settings)).eval()
 
 
-@pytest.mark.parametrize("ragged", [True, False], ids=["ragged", "even"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize(
@@ -191,21 +168,18 @@ def tiny(**config: Any) -> Any:
     [{}, {"attention_bias": True}, {"num_hidden_layers": 1}, {"num_key_value_heads": 4}],
     ids=["grouped heads", "biases", "a single layer", "as many keys as queries"],
 )
-def test_every_kind_of_qwen3_reads_the_same_with_shortened_layers(
-    config: dict[str, Any], attention: str, dtype: torch.dtype, ragged: bool
+def test_every_kind_of_qwen3_reads_the_same_with_a_shortened_last_layer(
+    config: dict[str, Any], attention: str, dtype: torch.dtype
 ) -> None:
     model = tiny(**config, attn_implementation=attention).to(dtype)
-    rows = [[1, 2, 3, 4, 5], [3, 1], [3, 1, 2, 3, 2, 1, 2]] if ragged else [[1, 2, 3, 3], [3, 1, 2, 1], [4, 4, 4, 1]]
+    rows = [[1, 2, 3, 4, 5], [6, 7], [8, 9, 10, 11, 12, 13, 14]]
     with torch.inference_mode():
         plain = [model.model(torch.tensor([row])).last_hidden_state[0, -1].float() for row in rows]
         forward = Forward(model)
         fed = forward.begin(forward.prefix([]), len(rows))
-        if ragged:  # in two steps, of which the second reads what the first has left in the cache
-            forward.feed(fed, [row[:1] for row in rows])
-            rows = [row[1:] for row in rows]
-        found = forward.feed(fed, rows).float()
-    kinds = [type(layer) for layer in model.model.layers]
-    assert kinds == ([LastLayer] if config.get("num_hidden_layers") == 1 else [FirstLayer, LastLayer])
+        forward.feed(fed, [row[:1] for row in rows])
+        found = forward.feed(fed, [row[1:] for row in rows]).float()
+    assert isinstance(model.model.layers[-1], LastLayer)
     near = 1e-5 if dtype is torch.float32 else 0.1
     for row, expected in zip(found, plain, strict=True):
         assert torch.allclose(row, expected, atol=near), (row - expected).abs().max()
@@ -214,7 +188,7 @@ def test_every_kind_of_qwen3_reads_the_same_with_shortened_layers(
 def test_a_sliding_window_in_the_last_layer_keeps_the_layer_whole() -> None:
     model = tiny(use_sliding_window=True, sliding_window=4, max_window_layers=0)
     forward = Forward(model)
-    assert [type(layer) for layer in model.model.layers] == [Qwen3DecoderLayer, Qwen3DecoderLayer]
+    assert not isinstance(model.model.layers[-1], LastLayer)
     row = [1, 2, 3, 4, 5, 6, 7, 8, 9]
     with torch.inference_mode():
         plain = model.model(torch.tensor([row])).last_hidden_state[0, -1]
