@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -284,7 +285,10 @@ class Qwen3GuardNodePostprocessor(GuardedComponent, BaseNodePostprocessor):
             asked = self.refill.aretrieve(ask) if isinstance(ask, QueryBundle) else self.guard.adecide(ask)  # type: ignore[union-attr]
             return await asked
 
-        await turn()  # LlamaIndex has retrieved for all of many queries in one turn of the loop
+        # LlamaIndex retrieves for all of many queries in one turn of the loop. A guard in this process that began with
+        # the first of them meanwhile would make that turn longer.
+        await asyncio.sleep(0)
+        await turn()
         return await arun(self.passing(nodes, query_bundle), answer)
 
     def passing(

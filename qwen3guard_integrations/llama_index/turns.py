@@ -8,16 +8,13 @@ from collections import deque
 from typing import Final
 from weakref import WeakKeyDictionary
 
-# Between two awaits an engine of LlamaIndex goes on for half a millisecond to one and a half (spans, retrieval, a
-# prompt), and what comes from outside can have to wait for the end of two turns of the loop. One at a time would do,
-# but where each turn is long for other reasons, queries would wait for each other longer.
-_AT_ONCE: Final = 2
-
 
 async def turn() -> None:
-    """Go on at once, or in a later turn of the event loop when too many have gone on in this one; first come first.
+    """Go on at once, or, when somebody else has gone on in this turn of the event loop, in a later one of one's own.
 
-    A guard answers many callers at the same time, who would otherwise all go on in one turn of the loop.
+    A guard answers many callers at the same time, who would otherwise all go on in one turn of the loop: an engine of
+    LlamaIndex for one or two milliseconds each (spans, retrieval, a prompt), in which nothing else runs. First come,
+    first served.
     """
     loop = asyncio.get_running_loop()
     if (turns := _turns.known.get(loop)) is None:
@@ -29,33 +26,28 @@ class _Turns:
     """Those who wait on one event loop."""
 
     def __init__(self) -> None:
-        self._room = _AT_ONCE
-        self._under_way = False
+        self._taken = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def come(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait, if there is no room in this turn."""
-        if not self._under_way:
-            self._under_way = True
+        """Take this turn, or wait for another one."""
+        if not self._taken:
+            self._taken = True
             loop.call_soon(self._next, loop)
-        if self._room and not self._waiting:
-            self._room -= 1
             return
         waiting = loop.create_future()
         self._waiting.append(waiting)
         await waiting
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The next turn: let as many go on as may; one more follows when somebody has."""
-        self._room = _AT_ONCE
-        while self._waiting and self._room:
+        """The next turn, which goes to who waits longest."""
+        while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():  # else its task was cancelled
                 waiting.set_result(None)
-                self._room -= 1
-        self._under_way = self._room < _AT_ONCE
-        if self._under_way:
-            loop.call_soon(self._next, loop)
+                loop.call_soon(self._next, loop)
+                return
+        self._taken = False
 
 
 class _OfThread(threading.local):
