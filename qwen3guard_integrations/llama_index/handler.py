@@ -30,6 +30,7 @@ from ..core.screening import Item
 from ..core.words import tool_call_text
 from ..guards.protocol import Guard
 from .messages import items_of, parts_of, turn_of
+from .nodes import text_of
 from .screener import Screener
 
 logger = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def _items_in(event: BaseEvent, policy: Policy) -> list[Item]:
                 [ChatMessage(content=prompt)], ChatMessage(role=MessageRole.ASSISTANT, content=response.text)
             )
         case RetrievalEndEvent(nodes=nodes):
-            texts = (node.node.get_content(metadata_mode=MetadataMode.LLM) for node in nodes)
+            texts = (text_of(node.node, MetadataMode.LLM) for node in nodes)
             return [_item(Point.DOCUMENT, Turn(role="user", content=text)) for text in texts if text.strip()]
         case AgentToolCallEvent(tool=tool, arguments=arguments):
             text = tool_call_text({"name": tool.name, "args": arguments})
