@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 
 from ..core.policy import Mode
 from ..core.verdict import Severity
+from .readings import unsafe
 from .rows import Label
 from .summary import BinaryFigures, Estimate, Group, GuardSummary, Latency, Readings, Refusals, Scored, StreamFigures
 
@@ -104,13 +105,7 @@ def _belongs_to(kind: GroupKind, name: str, mode: Mode) -> Belongs:
         return lambda label: label.language == name
     if kind == "sources":
         return lambda label: label.source == name
-    return lambda label: name in label.categories or not _unsafe(label, mode)
-
-
-def _unsafe(label: Label, mode: Mode) -> bool:
-    from .readings import unsafe  # needs numpy, which those who only show or compare summaries may do without
-
-    return unsafe(label.severity, mode)
+    return lambda label: name in label.categories or not unsafe(label.severity, mode)
 
 
 def _binary(
@@ -132,12 +127,12 @@ def _binary(
     return (
         figure("f1", "F1", "higher", belongs),
         figure("precision", "Precision", "higher", belongs),
-        figure("recall", "Recall", "higher", lambda label: belongs(label) and _unsafe(label, mode)),
+        figure("recall", "Recall", "higher", lambda label: belongs(label) and unsafe(label.severity, mode)),
         figure(
             "false_positive_rate",
             "False positive rate",
             "lower",
-            lambda label: belongs(label) and not _unsafe(label, mode),
+            lambda label: belongs(label) and not unsafe(label.severity, mode),
         ),
     )
 

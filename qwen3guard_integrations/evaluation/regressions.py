@@ -22,6 +22,7 @@ from .catalogue import (
     Unit,
     group_figures,
 )
+from .readings import confusion
 from .results import Result
 from .summary import Estimate, GuardSummary, Summary
 from .summary_file import SummaryError, summary_path
@@ -275,8 +276,6 @@ def results_beside(path: str | Path, summary: Summary) -> Results | None:
 
 def _same(results: Results, summary: Summary) -> bool:
     """Whether the summary is of these results, and not of others that were there before."""
-    from .readings import confusion
-
     return all(
         guard.guard in results and confusion(results[guard.guard]) == guard.confusion for guard in summary.guards
     )

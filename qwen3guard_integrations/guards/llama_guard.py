@@ -168,15 +168,7 @@ def llama_guard_verdict(answer: requests.Answer) -> Verdict:
     Raises:
         GuardResponseError: It states none.
     """
-    try:
-        verdict = parse_llama_guard(answer.text)
-    except GuardResponseError as error:
-        failure = error
-    else:
-        return verdict.model_copy(update={"scores": _scores(answer.tokens, verdict.severity)})
-    if answer.truncated:
-        failure = GuardResponseError("Llama Guard's reply was cut off before its verdict", hint="raise max_tokens")
-    raise failure
+    return requests.stated(answer, parse_llama_guard, _scores, whose="Llama Guard's")
 
 
 def parse_llama_guard(reply: str) -> Verdict:

@@ -168,19 +168,34 @@ def read_as(model: type[Model], body: str, name: str) -> Model:
 
 
 def chat_verdict(answer: Answer) -> Verdict:
-    """The verdict that a chat answer states, with scores if its tokens came with logprobs.
+    """The verdict that a chat answer of Qwen3Guard-Gen states, with scores if its tokens came with logprobs.
 
     Raises:
         GuardResponseError: It states none.
     """
+    return stated(answer, parse_reply, _scores_in, whose="the guard's")
+
+
+def stated(
+    answer: Answer,
+    parsed: Callable[[str], Verdict],
+    scores_in: Callable[[Sequence[Token], Severity], Scores | None],
+    *,
+    whose: str,
+) -> Verdict:
+    """The verdict that `parsed` finds in an answer, with the scores that `scores_in` finds at its tokens.
+
+    Raises:
+        GuardResponseError: It states none, or was cut off (`whose` reply that is) before it did.
+    """
     try:
-        verdict = parse_reply(answer.text)
+        verdict = parsed(answer.text)
     except GuardResponseError as error:
         failure = error
     else:
-        return verdict.model_copy(update={"scores": _scores_in(answer.tokens, verdict.severity)})
+        return verdict.model_copy(update={"scores": scores_in(answer.tokens, verdict.severity)})
     if answer.truncated:
-        failure = GuardResponseError("the guard's reply was cut off before its verdict", hint="raise max_tokens")
+        failure = GuardResponseError(f"{whose} reply was cut off before its verdict", hint="raise max_tokens")
     raise failure
 
 

@@ -9,8 +9,7 @@ from typing import Any, Final, Literal
 
 from ..core.conversation import Conversation, Role, Turn
 from ..core.errors import GuardConfigurationError, GuardError, GuardResponseError
-from ..core.points import Point
-from ..core.thinking import ThinkingSplitter
+from ..core.thinking import thought_and_said
 from ..core.verdict import Severity, Verdict
 from ..guards.load import load_guard
 from ..guards.protocol import Guard
@@ -78,11 +77,7 @@ def _split(completion: str) -> tuple[str, str]:
     before, closed, after = completion.partition("</think>")
     if closed and "<think>" not in before:
         return before.strip(), after.strip()
-    splitter = ThinkingSplitter()
-    pieces = [*splitter.push(completion), *splitter.flush()]
-    thinking, response = (
-        "".join(text for point, text in pieces if point is wanted) for wanted in (Point.REASONING, Point.RESPONSE)
-    )
+    thinking, response = thought_and_said(completion)
     return thinking.strip(), response.strip()
 
 
