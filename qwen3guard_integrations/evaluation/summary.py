@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import Field
 
@@ -11,7 +11,6 @@ from ..core.policy import Mode
 from ..core.verdict import Value
 
 VERSION: Final = 1
-Position = Literal["prompt", "response"]
 
 
 class Estimate(Value):

@@ -9,9 +9,8 @@ from typing import Final
 
 from ...core.verdict import Severity
 from ..rows import Label
-from ..summary import Position
 from . import categories
-from .benchmark import Benchmark
+from .benchmark import Benchmark, Position
 from .records import NO_LABEL, Draft, Drafts, Record, Skip, prompt_turns, response_turns
 from .words import categories_by, letters
 

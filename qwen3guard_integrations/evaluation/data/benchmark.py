@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from ..summary import Position
 from .records import Drafts, Record
+
+Position = Literal["prompt", "response"]
+"""Which side of a conversation is labelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
