@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .stream_model import Qwen3ForGuardModel
 
 _SMALL: Final = 100_000_000  # parameters: below this a CPU gains nothing from half precision
+_LARGE_BLOCK: Final = 16 << 20  # bytes: more than a tensor of a small model, less than the 32 MiB that glibc counts
 
 
 def load_checkpoint(
@@ -116,11 +117,24 @@ def _source(name: str) -> str:
 def _placed(model: Any, name: str, device: str | None, dtype: str | None) -> Any:
     try:
         where = torch.device(device or _best_device())
-        return model.to(device=where, dtype=_dtype(dtype, where, model.num_parameters())).eval()
+        placed = model.to(device=where, dtype=_dtype(dtype, where, model.num_parameters())).eval()
     except (RuntimeError, AssertionError) as error:
         raise GuardConfigurationError(
             f"cannot put {name} on device {device!r}: {str(error).splitlines()[0]}"
         ) from error
+    if where.type == "cpu":
+        _keep_memory()
+    return placed
+
+
+def _keep_memory() -> None:
+    """Let glibc keep the memory of one batch for the next.
+
+    It gives memory back to the system as soon as more lies unused than twice the largest block ever freed. A large
+    model's own blocks see to that; with a small one the tensors of every batch would come anew, page by page, which
+    takes a tenth to a third of the time. This block is never written to, so that it takes no memory itself.
+    """
+    torch.empty(_LARGE_BLOCK, dtype=torch.uint8)
 
 
 def _load(factory: Any, source: str, revision: str | None, **options: Any) -> Any:

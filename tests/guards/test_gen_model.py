@@ -1,8 +1,11 @@
 """What makes judging many conversations at once fast changes no verdict: the shortened last layer, details generated
-for several batches together, forward passes side by side."""
+for several batches together, forward passes side by side. And the memory of one batch serves the next."""
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -226,3 +229,25 @@ def test_rows_that_come_together_go_on_as_they_would_alone() -> None:
     assert not any(part.padded for part in parts)
     assert torch.allclose(found, torch.stack(plain), atol=1e-5)
     assert together.lengths.tolist() == [7, 7, 5, 5, 6, 6]
+
+
+FAULTS = """
+import resource, warnings
+from qwen3guard_integrations import Conversation, load_guard
+
+warnings.simplefilter("ignore")
+guard = load_guard("demo", side_by_side=1, batch_size=32)
+faults = []
+for number in range(6):
+    texts = [Conversation.of_prompt(f"{number}.{place}: " + "Bread is baked from flour. " * 4) for place in range(64)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    guard.check_many(texts)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(*faults[1:])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_the_memory_of_one_batch_serves_the_next() -> None:
+    run = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, timeout=120, check=True)
+    assert min(map(int, run.stdout.split())) < 2000  # pages; 9,000 and more in each round if they come anew
