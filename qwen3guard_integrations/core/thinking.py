@@ -5,6 +5,7 @@ Qwen3 and its relatives write their thinking so when the server does not take it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from .conversation import Turn
@@ -92,6 +93,37 @@ def thought_and_said(text: str) -> tuple[str, str]:
         "".join(piece for at, piece in pieces if at is point) for point in (Point.REASONING, Point.RESPONSE)
     )
     return thought, said
+
+
+def said_in(texts: Sequence[str], between: str = "") -> list[str]:
+    """What remains of each of the texts of a complete answer without the thinking at its beginning.
+
+    The tags go too, and the empty lines behind them; texts without thinking stay as they are.
+
+    Args:
+        texts: The answer, in order.
+        between: What stands between two of them.
+    """
+    said = [point is Point.RESPONSE for point, piece in pieces_in(between.join(texts)) for _ in piece]
+    if all(said):
+        return list(texts)
+    letters = [letter for text in texts for letter in (*text, *between)]
+    begin = next((place for place, own in enumerate(said) if own and not letters[place].isspace()), len(said))
+    kept, place = [], 0
+    for text in texts:
+        own = said[place : place + len(text)]
+        kept.append("".join(letter for at, letter in enumerate(text) if own[at] and place + at >= begin))
+        place += len(text) + len(between)
+    return kept
+
+
+def seam_after(text: str) -> str:
+    """What must stand between the beginning of an answer and words that are not the model's."""
+    splitter = ThinkingSplitter()
+    splitter.push(text)
+    if splitter.thinking:
+        return THINKING_ENDS
+    return "\n\n" if text else ""
 
 
 def pieces_in(text: str) -> list[tuple[Point | None, str]]:

@@ -20,7 +20,7 @@ from langchain_core.messages import (
 from ..core.conversation import Role, Turn
 from ..core.decision import Decision
 from ..core.points import Point
-from ..core.thinking import pieces_in, thought_and_said
+from ..core.thinking import said_in, thought_and_said
 from ..core.words import WORDLESS_KEYS, is_name, parsed, strings_in, tool_call_text
 
 # Blocks that hold a picture, a sound or a file: the guard reads text only, so of these only what is text.
@@ -225,24 +225,13 @@ def _without_reasoning(content: str | list[str | dict[str, Any]]) -> str | list[
 def _without_thinking(message: BaseMessage) -> str | list[Block]:
     """The content of a whole answer without its reasoning: neither the blocks of it, nor what stands in tags."""
     texts = [(block, text) for block, text, is_reasoning in _texts(message) if not is_reasoning]
-    stays = iter(_said("".join(text for _, text in texts)))
     content: list[Block] = []
-    for block, text in texts:
-        said = "".join(letter for letter, stay in zip(text, stays, strict=False) if stay)
+    for (block, text), said in zip(texts, said_in([text for _, text in texts]), strict=True):
         if said == text or (not _is_text(block) and said.strip() == text.strip()):
             content.append(block)
         elif said and _is_text(block):
             content.append(said if isinstance(block, str) else {**_form_of(block), "text": said})
     return content if isinstance(message.content, list) else "".join(map(str, content))
-
-
-def _said(text: str) -> list[bool]:
-    """Of each character whether it belongs to the answer: the tags do not, nor the empty lines behind them."""
-    said = [point is Point.RESPONSE for point, piece in pieces_in(text) for _ in piece]
-    if all(said):
-        return said
-    begin = next((place for place, letter in enumerate(text) if said[place] and not letter.isspace()), len(text))
-    return [place >= begin and stays for place, stays in enumerate(said)]
 
 
 def _form_of(block: Mapping[str, Any]) -> dict[str, Any]:

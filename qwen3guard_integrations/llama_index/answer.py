@@ -23,6 +23,7 @@ from ..core.gate import Gate, Piece
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
+from ..core.thinking import seam_after
 from ..core.words import tool_call_text
 from ..guards.protocol import StreamSession
 from ..guards.streaming import open_stream
@@ -155,7 +156,7 @@ def refused(screens: Screens, form: Form, decision: Decision, *, streamed: bool,
     if screens.on_block == "raise" and decision.action is not Action.REDACT:
         raise BlockedError(decision)
     words = screens.screener.policy.last_words(decision)
-    delta = f"\n\n{words}" if before else words
+    delta = seam_after(before) + words
     message = ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=before + delta)])
     return form.response(message, delta if streamed else None, {"qwen3guard": entry(decision)})
 

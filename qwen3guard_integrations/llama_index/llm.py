@@ -29,6 +29,8 @@ _COMPLETION: Final = CompletionForm()
 _METHODS: Final = tuple(
     f"{a}{stream}{kind}" for kind in ("chat", "complete") for stream in ("", "stream_") for a in ("", "a")
 )
+# What only Mistral's and only Google's LLM can do, past every method that LLMs have in common.
+_PAST_THE_GUARD: Final = ("fill_in_middle", "structured_predict_without_function_calling")
 
 
 def guard_llm(
@@ -60,7 +62,9 @@ def guard_llm(
         GuardConfigurationError: `llm` is no LLM, or a setting is unknown.
 
     While it is used: `BlockedError` as above; `GuardError` when the guard gives no judgement, unless
-    `Policy.on_guard_error` says otherwise.
+    `Policy.on_guard_error` says otherwise; `GuardConfigurationError` from a method that only one provider's LLM has and
+    that asks it past all others (`fill_in_middle` of Mistral's, `structured_predict_without_function_calling` of
+    Google's).
     """
     if not isinstance(llm, LLM):
         raise GuardConfigurationError(f"guard_llm takes an LLM of LlamaIndex, not {type(llm).__name__}")
@@ -95,7 +99,22 @@ def _guarded_class(base: type[LLM], screens: Screens) -> Any:
         setattr(made, name, _guarded(name))
         setattr(made, f"_told_{name}", span(told(_answering(name))))
     guard_structured(made, base)
+    for name in _PAST_THE_GUARD:
+        if hasattr(base, name):
+            setattr(made, name, _closed(f"{base.__name__}.{name}"))
     return made
+
+
+def _closed(name: str) -> Any:
+    """A method that cannot be guarded."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise GuardConfigurationError(
+            f"{name} asks its provider past the guard",
+            hint="use a method that LLMs have in common, or the LLM that was given to guard_llm",
+        )
+
+    return method
 
 
 @lru_cache(maxsize=256)

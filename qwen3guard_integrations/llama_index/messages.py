@@ -25,6 +25,7 @@ from ..core.decision import Decision
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
+from ..core.thinking import said_in, thought_and_said
 from ..core.words import is_name, strings_in, tool_call_text
 
 _ROLES: Final[Mapping[str, Role]] = {
@@ -143,29 +144,39 @@ def _entry(value: Any, key: str) -> Any:
 def parts_of(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({})) -> list[tuple[Point, Turn]]:
     """What there is to judge in a message, in the order in which it was written. Blank parts are none.
 
+    Thinking in tags at the beginning of an answer's text is reasoning, as in a stream; the tags are in no part.
+
     Args:
         message: Anybody's.
         extra: What comes with it: the additional keywords of a response.
     """
     role = role_of(message)
     reasoning = joined_reasoning(reasoning_of(message), extra)
-    text = "\n".join(filter(None, (text_of(message), words_beside({**message.additional_kwargs, **extra}))))
+    text, beside = text_of(message), words_beside({**message.additional_kwargs, **extra})
     if role != "assistant":
         point = Point.TOOL_OUTPUT if role == "tool" else Point.PROMPT
-        parts = [(point, Turn(role=role, content="\n".join(filter(None, (reasoning, text)))))]
+        parts = [(point, Turn(role=role, content=_lines(reasoning, text, beside)))]
     else:
+        thought, said = thought_and_said(text)
         parts = [
-            (Point.REASONING, Turn(role=role, reasoning=reasoning)),
-            (Point.RESPONSE, Turn(role=role, content=text)),
+            (Point.REASONING, Turn(role=role, reasoning=_lines(reasoning, thought))),
+            (Point.RESPONSE, Turn(role=role, content=_lines(said, beside))),
             *((Point.TOOL_CALL, Turn(role=role, content=tool_call_text(call))) for call in tool_calls_of(message)),
         ]
     return [(point, turn) for point, turn in parts if not turn.blank]
 
 
+def _lines(*texts: str) -> str:
+    return "\n".join(filter(None, texts))
+
+
 def turn_of(message: ChatMessage) -> Turn:
-    """The message as context for later ones; tool calls of an assistant who said nothing else stand for the answer."""
-    text = text_of(message) or "\n".join(map(tool_call_text, tool_calls_of(message)))
-    return Turn(role=role_of(message), content=text)
+    """The message as context for later ones, without its thinking; tool calls of an assistant who said nothing else
+    stand for the answer."""
+    role, text = role_of(message), text_of(message)
+    if role == "assistant":
+        _, text = thought_and_said(text)
+    return Turn(role=role, content=text or _lines(*map(tool_call_text, tool_calls_of(message))))
 
 
 def items_of(messages: Sequence[ChatMessage], policy: Policy) -> list[list[Item]]:
@@ -200,7 +211,7 @@ def without(message: ChatMessage, decisions: Sequence[Decision], policy: Policy)
     calls = [decision.passes for decision in decisions if decision.point is Point.TOOL_CALL]
     blocks: list[Any] = list(message.blocks)
     if Point.REASONING in failed:
-        blocks = [block for block in blocks if not isinstance(block, ThinkingBlock)]
+        blocks = _without_thinking(blocks)
     if Point.TOOL_CALL in failed:
         blocks = _without_calls(blocks, calls)
     if said is not None:
@@ -212,6 +223,17 @@ def without(message: ChatMessage, decisions: Sequence[Decision], policy: Policy)
 
 
 _LEFT_OUT: Final = frozenset({Point.REASONING, Point.TOOL_CALL})
+
+
+def _without_thinking(blocks: Sequence[Any]) -> list[Any]:
+    """The blocks of a whole answer without its thinking: neither the blocks of it, nor what stands in tags."""
+    blocks = [block for block in blocks if not isinstance(block, ThinkingBlock)]
+    texts = ["" if isinstance(block, ToolCallBlock) else _words(block) for block in blocks]
+    spoken = [place for place, text in enumerate(texts) if text]
+    for place, said in zip(spoken, said_in([texts[place] for place in spoken], "\n"), strict=True):
+        if said != texts[place]:
+            blocks[place] = TextBlock(text=said)
+    return [block for block in blocks if not isinstance(block, TextBlock) or block.text]
 
 
 def _without_calls(blocks: Sequence[Any], passes: Sequence[bool]) -> list[Any]:

@@ -106,6 +106,21 @@ async def test_a_method_that_calls_another_is_judged_once(lane: Lane) -> None:
     assert [len(call) for call in judge.calls] == [1, 1], "the prompt, and the answer"
 
 
+class CodeLLM(WordsLLM):
+    """Has a method of its own, as some providers' do."""
+
+    def fill_in_middle(self, prompt: str, suffix: str) -> CompletionResponse:
+        return CompletionResponse(text=f"{prompt}{CANARY}{suffix}")
+
+
+def test_a_method_past_the_guard_is_closed() -> None:
+    llm = CodeLLM(words=["fine"])
+    with pytest.raises(GuardConfigurationError, match=r"CodeLLM\.fill_in_middle asks its provider past the guard"):
+        guard_llm(llm, fake_guard()).fill_in_middle("a", "b")
+    assert llm.fill_in_middle("a", "b").text == f"a{CANARY}b", "the LLM itself is as before"
+    assert not hasattr(guard_llm(words_llm("fine"), fake_guard()), "fill_in_middle")
+
+
 # --- what does not pass ---
 
 
@@ -204,6 +219,55 @@ async def test_thinking_in_the_text_is_judged(kind: str, lane: Lane) -> None:
     words = ("<think>", f"a {CANARY}", "</think>", "fine")
     responses = await answers(lane, guard_llm(words_llm(*words), token_guard()), kind)
     assert CANARY not in repr(responses)
+    assert said(responses).endswith(REFUSAL)
+
+
+THOUGHT = f"<think>\na {CANARY}\n</think>\n\n"
+
+
+@pytest.mark.parametrize("kind", ["chat", "complete"])
+async def test_unsafe_thinking_in_a_whole_text_can_be_left_out(kind: str, make_llm: Any, lane: Lane) -> None:
+    policy = {"points": {"reasoning": "drop"}}
+    (response,) = await answers(lane, guard_llm(make_llm(THOUGHT, "All is well."), fake_guard(), policy), kind)
+    assert text_of(response) == "All is well."
+    assert response.additional_kwargs["qwen3guard"]["point"] == "reasoning"
+    assert CANARY not in repr(response)
+
+
+@pytest.mark.parametrize("kind", ["chat", "complete"])
+async def test_thinking_in_a_whole_text_is_judged_at_its_point(kind: str, make_llm: Any, lane: Lane) -> None:
+    judge = fake_guard()
+    (response,) = await answers(lane, guard_llm(make_llm("<think>Salt?</think>", "Bread."), judge), kind)
+    assert text_of(response) == "<think>Salt?</think>Bread.", "a clean answer is the model's own"
+    turns = [(turn.reasoning, turn.content) for turn in (one.judged for one in judge.calls[1])]
+    assert turns == [("Salt?", ""), ("", "Bread.")]
+
+
+async def test_thinking_in_several_blocks_of_a_whole_answer_can_be_left_out(lane: Lane) -> None:
+    call = ToolCallBlock(tool_call_id="c1", tool_name="search", tool_kwargs={"q": "bread"})
+    message = says(f"<think>a {CANARY}", "and more</think>", "All is", call, "well.")
+    guarded = guard_llm(chat_llm(message), fake_guard(), {"points": {"reasoning": "drop"}})
+    response = await lane(guarded, "chat", given("chat"))
+    assert response.message.blocks == [TextBlock(text="All is"), call, TextBlock(text="well.")]
+
+
+async def test_earlier_thinking_is_no_context(lane: Lane) -> None:
+    judge = fake_guard()
+    history = [
+        ChatMessage(content="hi"),
+        ChatMessage(role=MessageRole.ASSISTANT, content="<think>Salt?</think>Bread."),
+        ChatMessage(content="and jam?"),
+    ]
+    await lane(guard_llm(chat_llm(says("fine")), judge), "chat", history)
+    assert [turn.content for turn in judge.calls[-1][0].turns] == ["hi", "Bread.", "and jam?", "fine"]
+
+
+@pytest.mark.parametrize("kind", ["stream_chat", "stream_complete"])
+async def test_a_refusal_after_thinking_is_none_of_it(kind: str, lane: Lane) -> None:
+    words = ("<think>", "Bread ", "and ", "salt ", f"or a {CANARY} ", "</think>", *["fine "] * 20)
+    responses = await answers(lane, guard_llm(words_llm(*words), token_guard()), kind)
+    assert said(responses) == f"<think>Bread and salt </think>\n\n{REFUSAL}"
+    assert said(responses) == text_of(responses[-1])
 
 
 # --- tool calls ---
