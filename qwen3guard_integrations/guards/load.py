@@ -48,7 +48,7 @@ def written_down(guard: object) -> dict[str, Any] | None:
     if loaded is None or not _MAY_BE_SECRET.isdisjoint(loaded):
         return None
     address = urlsplit(str(loaded.get("base_url", "")))
-    return None if "@" in address.netloc or address.query else loaded
+    return None if "@" in address.netloc or address.query else dict(loaded)
 
 
 def load_guard(

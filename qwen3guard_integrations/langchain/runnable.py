@@ -8,7 +8,6 @@ from contextlib import aclosing, closing
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
@@ -23,7 +22,7 @@ from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import screening
 from ..core.verdict import Verdict
-from ..guards.load import how_loaded, load_guard
+from ..guards.load import load_guard, written_down
 from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, screened
 from .holding import Held
@@ -342,11 +341,12 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         return ["qwen3guard_integrations", "langchain"]
 
     def to_json(self) -> Any:
-        """The constructor call; "not implemented" for a guard that is not `load_guard`'s.
+        """The constructor call, without the guard's key.
 
-        Secrets stay behind: the guard's key, its headers, and a password in its address.
+        "Not implemented" for a guard that is not `load_guard`'s, or that has another option which can hold a secret:
+        `default_headers`, `extra_body`, or a `base_url` with a password or a query.
         """
-        guard = how_loaded(self.guard)
+        guard = written_down(self.guard)
         if guard is None:
             return self.to_json_not_implemented()
         settings = {"on_block": self.on_block, "point": str(self.point), "input_key": self.input_key}
@@ -356,21 +356,12 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
             "type": "constructor",
             "id": self.lc_id(),
             "kwargs": {
-                "guard": _without_secrets(guard),
+                "guard": guard,
                 "policy": policy,
                 **settings,
                 **({"name": self.name} if self.name else {}),
             },
         }
-
-
-def _without_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of `load_guard` that may be stored."""
-    kept = {name: value for name, value in arguments.items() if name != "default_headers"}
-    if address := kept.get("base_url"):
-        url = urlsplit(address)
-        kept["base_url"] = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
-    return kept
 
 
 def value_of(outcome: Any) -> Any:

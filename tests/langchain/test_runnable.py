@@ -330,15 +330,19 @@ def test_round_trip_without_the_key(loaded: list[dict[str, Any]]) -> None:
         )
 
 
-def test_no_other_secret_is_dumped(loaded: list[dict[str, Any]]) -> None:
-    guard = {
-        "guard": "openai:m",
-        "base_url": "http://user:sk-canary@localhost:1/v1",
-        "default_headers": {"Authorization": "Bearer sk-canary"},
-        "timeout": 3,
-    }
-    kept = json.loads(dumps(Qwen3GuardRunnable(guard)))["kwargs"]["guard"]
-    assert kept == {"guard": "openai:m", "base_url": "http://localhost:1/v1", "timeout": 3}
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_url": "http://user:sk-canary@localhost:1/v1"},
+        {"default_headers": {"Authorization": "Bearer sk-canary"}},
+        {"extra_body": {"token": "sk-canary"}},
+    ],
+    ids=["password", "header", "body"],
+)
+def test_a_guard_with_another_secret_is_not_dumped(loaded: list[dict[str, Any]], options: dict[str, Any]) -> None:
+    step = Qwen3GuardRunnable({"guard": "openai:m", "base_url": "http://localhost:1/v1", "timeout": 3, **options})
+    assert json.loads(dumps(step))["type"] == "not_implemented"
+    assert "sk-canary" not in dumps(step) + dumps(PROMPT | step)
 
 
 @dataclass(frozen=True)
