@@ -7,11 +7,11 @@ overlap: at most one judgement is under way, and what arrives meanwhile is asked
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeVar, assert_never
 
 from .decision import Decision
-from .errors import GuardError
+from .errors import GuardError, GuardResponseError
 from .gate import Gate, Judgement, Piece
 from .points import Point
 from .screening import Item
@@ -118,6 +118,8 @@ class Course(Generic[T]):
         patience: Seconds to wait for more text before these pieces are judged; 0 for at once.
         without: An item without the text of the named tracks; None where nothing is left of it.
         prompt: What is judged while the source already runs; nothing leaves before. The gate must be locked.
+        beside: What stands beside the text of an item and is no part of it, as citations do; nothing leaves before it
+            is judged.
         rest: What can be judged only when the stream has ended: its complete tool calls.
         rest_decided: What becomes of the decisions about the rest: one that does not pass stops the stream.
         clock: The time in seconds.
@@ -129,10 +131,12 @@ class Course(Generic[T]):
     without: Callable[[T, frozenset[Point]], T | None]
     clock: Callable[[], float]
     prompt: Sequence[Item] = ()
+    beside: Callable[[T], Sequence[Item]] = lambda _: ()
     rest: Callable[[], Sequence[Item]] = tuple
     rest_decided: Callable[[Sequence[Decision]], Sequence[Decision]] = tuple
     _judging: bool = False
-    _looking: Literal["", "prompt", "way", "rest"] = ""
+    _looking: Literal["", "prompt", "beside", "way", "rest"] = ""
+    _beside: list[Item] = field(default_factory=list)
     _final: bool = False
     _settled: bool = False
     _rested: bool = False
@@ -165,6 +169,9 @@ class Course(Generic[T]):
         """What to do next: ask if it is time, and otherwise wait for what is under way, or for more."""
         gate, now = self.gate, self.clock()
         early = gate.early_in(now)
+        if self._beside and not self._looking:
+            items, self._beside, self._looking = self._beside, [], "beside"
+            return Look(items)
         if gate.unread >= self._next_look and not self._looking and not gate.ended:
             self._next_look, self._looking = 2 * gate.unread, "way"
             return Look(self.rest())
@@ -192,6 +199,8 @@ class Course(Generic[T]):
             if items := self.rest():
                 self._looking = "rest"
                 return Look(items)
+            if self.gate.unread:
+                self.gate.failed(GuardResponseError(f"{self.gate.unread} characters of tool calls were never complete"))
         return Wait(None if self._looking else 0, read=False)
 
     def _take(self, event: Event[T]) -> None:
@@ -201,6 +210,9 @@ class Course(Generic[T]):
                 self._came = self.clock()
                 self._ahead += 1
                 gate.push(item, self.pieces(item), self._came)
+                if more := self.beside(item):
+                    self._beside += more
+                    gate.locked = True
             case Ended():
                 gate.finish()
                 self._settled = not gate.asked
@@ -222,8 +234,9 @@ class Course(Generic[T]):
 
     def _decide(self, decisions: Sequence[Decision]) -> None:
         looked, self._looking = self._looking, ""
-        if looked == "prompt":
-            self.gate.prompt_decided(decisions)
+        if looked in ("prompt", "beside"):
+            self.gate.unlock(decisions)
+            self.gate.locked |= bool(self._beside)
         elif looked == "rest":
             self.gate.whole_decided(self.rest_decided(decisions))
         else:

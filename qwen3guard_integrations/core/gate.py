@@ -97,7 +97,7 @@ class Gate(Generic[T]):
         policy: What passes, how many tokens must agree (`debounce`), and what may leave early (`hold`).
         reserve: So many of the last items are kept back even if they may leave, so that a stop can take them back;
             until the stream has ended and nothing of it is left to judge.
-        locked: Nothing leaves before `prompt_decided`: the prompt is still being judged.
+        locked: Nothing leaves before `unlock`: something else is judged first, such as the prompt.
 
     Attributes:
         stopped: The decision that ended the stream; it stays. Its action is "redact" where the policy says so of text
@@ -258,8 +258,9 @@ class Gate(Generic[T]):
                 track.cleared = track.came
         self._settled = True
 
-    def prompt_decided(self, decisions: Iterable[Decision]) -> None:
-        """Take the decisions about the prompt: what is judged may leave now. What does not pass stops the stream."""
+    def unlock(self, decisions: Iterable[Decision]) -> None:
+        """Take the decisions that a locked gate waits for: what is judged may leave now. What does not pass stops the
+        stream."""
         if self._take_decisions(decisions, stop_with=Action.BLOCK):
             self.locked = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, Literal, TypeGuard
@@ -12,7 +12,6 @@ from llama_index.core.base.llms.types import (
     ChatMessage,
     MessageRole,
     TextBlock,
-    ToolCallBlock,
 )
 
 from ..core.conversation import Conversation, Turn
@@ -24,11 +23,11 @@ from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
 from ..core.thinking import seam_after
-from ..core.words import tool_call_text
 from ..guards.protocol import StreamSession
 from ..guards.streaming import open_stream
 from ..reporting import entry
 from .asked import Asked, Said, asked
+from .calls import Calls
 from .forms import Form, Response
 from .growth import Growth
 from .messages import (
@@ -40,13 +39,10 @@ from .messages import (
     without,
     without_reasoning,
 )
+from .noticing import note_refusal
 from .screener import Screener
 
 OnBlock = Literal["refuse", "raise"]
-
-WITHHELD: Final = "qwen3guard_withheld"
-"""The only argument of a call that lost its own because they may not pass: a guarded tool answers it and does not
-run."""
 
 Flow = Generator[Sequence[Item], list[Decision], Response]
 
@@ -153,6 +149,7 @@ _BESIDE: Final = frozenset({Point.REASONING, Point.TOOL_CALL})
 
 def refused(screens: Screens, form: Form, decision: Decision, *, streamed: bool, before: str = "") -> Response:
     """The last words in place of an answer, or of what is left of it after `before`."""
+    note_refusal(decision)
     if screens.on_block == "raise" and decision.action is not Action.REDACT:
         raise BlockedError(decision)
     words = screens.screener.policy.last_words(decision)
@@ -171,6 +168,7 @@ class Answer:
     Attributes:
         prompt: What the model was given.
         gate: What a streamed answer passes.
+        context: The conversation that is answered.
         begun: What had left before this stream began.
     """
 
@@ -179,33 +177,29 @@ class Answer:
     prompt: Any
     begun: str = ""
     gate: Gate[Response] = field(init=False)
+    context: tuple[Turn, ...] = field(init=False)
     _asked: Asked | None = field(init=False)
     _said: Said | None = field(default=None, init=False)
     _session: StreamSession | None = field(default=None, init=False)
     _growth: Growth = field(init=False)
-    _last: Response | None = field(default=None, init=False)
     _left: str = field(default="", init=False)
-    _calls: list[dict[str, Any]] = field(default_factory=list, init=False)
-    _failed: dict[str, Decision] = field(default_factory=dict, init=False)
+    _calls: Calls = field(init=False)
 
     def __post_init__(self) -> None:
         self.gate = Gate(self.policy)
         self._growth = Growth()
+        self._calls = Calls(self.policy, withholds=self.screens.withholds)
         self._asked = asked() if self.screens.within else None
+        if self._asked is not None:
+            turns = [Turn(role="user", content=self._asked.question)]
+        else:
+            turns = [*map(turn_of, self.form.messages(self.prompt))]
+        self.context = tuple(turn for turn in turns if not turn.blank)
 
     @property
     def policy(self) -> Policy:
         """What is done about verdicts."""
         return self.screens.screener.policy
-
-    @property
-    def context(self) -> tuple[Turn, ...]:
-        """The conversation that is answered."""
-        if self._asked is not None:
-            turns = [Turn(role="user", content=self._asked.question)]
-        else:
-            turns = [*map(turn_of, self.form.messages(self.prompt))]
-        return tuple(turn for turn in turns if not turn.blank)
 
     # --- that comes whole ---
 
@@ -217,11 +211,10 @@ class Answer:
         """
         message = self.form.message(response)
         parts = parts_of(message, response.additional_kwargs)
-        context = self.context
-        decisions = yield [Item(point, Conversation(turns=(*context, turn))) for point, turn in parts]
-        self._calls = tool_calls_of(message)
-        others = [decision for decision in decisions if decision.point is not Point.TOOL_CALL]
-        own = [*others, *self._calls_decided(decisions[len(others) :])]
+        self._calls.add(tool_calls_of(message, response.additional_kwargs))
+        said = [self._item(point, turn) for point, turn in parts if point is not Point.TOOL_CALL]
+        decisions = yield [*said, *self._tool_calls()]
+        own = [*decisions[: len(said)], *self._calls_decided(decisions[len(said) :])]
         stopped = stopping(own)
         after = after_decisions(message, own, self.policy)
         if after is None:  # dropping the answer leaves nothing to go on with
@@ -231,7 +224,7 @@ class Answer:
             assert stopped is not None
             self._tell_of(stopped)
             return self._say(refused(self.screens, self.form, stopped, streamed=False))
-        after = self._withholding(after)
+        after = self._calls.after(after, response.additional_kwargs)
         if after is message:
             self._tell_of(None)
             return self._say(response)
@@ -267,59 +260,40 @@ class Answer:
             pieces=self._pieces,
             patience=self.session.patience,
             without=self._without,
+            beside=self._beside,
             clock=time.monotonic,
             rest=self._tool_calls,
             rest_decided=self._calls_decided,
         )
 
     def _pieces(self, response: Response) -> list[Piece]:
-        self._last = response
-        return self._growth.pieces(self.form.message(response), response.delta, response.additional_kwargs)
+        message, extra = self.form.message(response), response.additional_kwargs
+        self._calls.add(tool_calls_of(message, extra))
+        return self._growth.pieces(message, response.delta, extra)
 
     def _without(self, response: Response, muted: frozenset[Point]) -> Response:
         message = without_reasoning(self.form.message(response))
         return self.form.response(message, response.delta, {})
 
+    def _beside(self, response: Response) -> list[Item]:
+        words = self._growth.beside(self.form.message(response), response.additional_kwargs)
+        return [self._item(Point.RESPONSE, Turn(role="assistant", content=words))] if words else []
+
+    def _item(self, point: Point, turn: Turn) -> Item:
+        return Item(point, Conversation(turns=(*self.context, turn)))
+
     def _tool_calls(self) -> list[Item]:
-        if self._last is None:
-            return []
-        self._calls = tool_calls_of(self.form.message(self._last))
-        turns = [Turn(role="assistant", content=tool_call_text(call)) for call in self._calls]
-        return [Item(Point.TOOL_CALL, Conversation(turns=(*self.context, turn))) for turn in turns]
+        return [self._item(Point.TOOL_CALL, turn) for turn in self._calls.turns()]
 
     def _calls_decided(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Decisions about `_calls`: those that do not stop the answer are carried out on its messages."""
-        decided = [self.screens.where_tools_run(decision) for decision in decisions]
-        pairs = [(tool_call_text(call), decision) for call, decision in zip(self._calls, decided, strict=True)]
-        self._failed = {text: decision for text, decision in pairs if self._is_left_out(decision)}
-        passing = Decision(point=Point.TOOL_CALL, action=Action.ALLOW)
-        return [passing if text in self._failed else decision for text, decision in pairs]
-
-    def _is_left_out(self, decision: Decision) -> bool:
-        return not decision.passes and (self.screens.withholds or not decision.stops)
-
-    def _withholding(self, message: ChatMessage) -> ChatMessage:
-        """`message`, with calls that may not pass left out, or without their arguments."""
-        if not self._failed or not tool_calls_of(message):
-            return message
-        blocks: list[Any] = []
-        for block in message.blocks:
-            call = _call_in(block)
-            if call is None or tool_call_text(call) not in self._failed:
-                blocks.append(block)
-            elif self.screens.withholds:
-                decision = self._failed[tool_call_text(call)]
-                blocks.append(block.model_copy(update={"tool_kwargs": {WITHHELD: entry(decision)}}))
-        if not any(isinstance(block, TextBlock | ToolCallBlock) for block in blocks):
-            blocks.append(TextBlock(text=self.policy.redacted(next(iter(self._failed.values())))))
-        # Copies of calls in the additional keywords go: the blocks say the same.
-        return ChatMessage(role=message.role, blocks=blocks)
+        """Decisions about the calls: those that do not stop the answer are carried out on its messages."""
+        return self._calls.decided([self.screens.where_tools_run(decision) for decision in decisions])
 
     def leaves(self, response: Response) -> Response:
         """`response`, on its way to the reader."""
         message = self.form.message(response)
         self._left = text_of(message) or self._left
-        after = self._withholding(message)
+        after = self._calls.after(message, response.additional_kwargs)
         return self._say(response if after is message else self.form.response(after, response.delta, {}), streamed=True)
 
     def ending(self) -> list[Response]:
@@ -339,9 +313,3 @@ class Answer:
         """Free the session."""
         if self._session is not None:
             self._session.close()
-
-
-def _call_in(block: Any) -> Mapping[str, Any] | None:
-    if not isinstance(block, ToolCallBlock):
-        return None
-    return {"name": block.tool_name, "args": block.tool_kwargs, "id": block.tool_call_id}

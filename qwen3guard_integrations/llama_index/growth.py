@@ -29,21 +29,25 @@ class Growth:
     def pieces(self, message: ChatMessage, delta: str | None, extra: Mapping[str, Any]) -> list[Piece]:
         """The new text of each track, in the order in which models write them."""
         text, reasoning = text_of(message), reasoning_of(message)
-        beside = words_beside({**message.additional_kwargs, **extra})
-        calls = "\n".join(map(tool_call_text, tool_calls_of(message)))
+        calls = "\n".join(map(tool_call_text, tool_calls_of(message, extra)))
         thought = joined_reasoning(
             "", {key: value for key, value in extra.items() if key not in message.additional_kwargs}
         )
-        more = beside.removeprefix(self._beside)
         pieces = [
             Piece(Point.REASONING, _grown(self._reasoning, reasoning, thought)),
-            Piece(Point.RESPONSE, _grown(self._text, text, delta or "") + (f"\n{more}\n" if more else "")),
+            Piece(Point.RESPONSE, _grown(self._text, text, delta or "")),
         ]
         if calls:  # judged whole at the end: here only that something came
             pieces.append(Piece(Point.TOOL_CALL, _grown(self._calls, calls, "") or "\n"))
         self._text, self._reasoning, self._calls = text or self._text, reasoning or self._reasoning, calls
-        self._beside = beside or self._beside
         return pieces
+
+    def beside(self, message: ChatMessage, extra: Mapping[str, Any]) -> str:
+        """The new words beside the text."""
+        words = words_beside(message, extra)
+        new = words.removeprefix(self._beside).strip()
+        self._beside = words or self._beside
+        return new
 
 
 def _grown(before: str, now: str, delta: str) -> str:

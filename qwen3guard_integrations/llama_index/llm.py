@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, closing
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
@@ -18,9 +19,10 @@ from ..guards.protocol import Guard
 from ..guards.streaming import ascreened, screened
 from .answer import Answer, OnBlock, Prompt, Screens
 from .forms import ChatForm, CompletionForm, Form
+from .noticing import note_answer
 from .reporting import tagging
 from .screener import Screener
-from .structured import guard_structured, note_answer
+from .structured import STRUCTURED, guard_structured
 from .undecorated import undecorated
 
 M = TypeVar("M", bound=LLM)
@@ -99,6 +101,9 @@ def _guarded_class(base: type[LLM], screens: Screens) -> Any:
         setattr(made, name, _guarded(name))
         setattr(made, f"_told_{name}", span(told(_answering(name))))
     guard_structured(made, base)
+    if screens.withholds:
+        for name in STRUCTURED:
+            setattr(made, name, _where_no_tool_runs(name, base))
     for name in _PAST_THE_GUARD:
         if hasattr(base, name):
             setattr(made, name, _closed(f"{base.__name__}.{name}"))
@@ -128,15 +133,30 @@ def _bare_class(base: type[LLM]) -> Any:
 
 
 def _beneath(guarded: Any) -> Any:
-    """The LLM without the guard: another view of the same state.
+    """The LLM without the guard.
 
     Some LLMs call one of their methods from another (`chat` from `complete`): those must not come back to the guarded
     ones, which would judge an answer twice or hold it until it is whole.
     """
-    view = object.__new__(guarded._beneath)
+    return _view(guarded, guarded._beneath)
+
+
+def _view(llm: Any, kind: Any) -> Any:
+    """Another view of the same state."""
+    view = object.__new__(kind)
     for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
-        object.__setattr__(view, name, getattr(guarded, name))
+        object.__setattr__(view, name, getattr(llm, name))
     return view
+
+
+def _where_no_tool_runs(name: str, base: type[LLM]) -> Any:
+    """A method for structured prediction: a structure is asked for as a tool call, but no tool will answer for it."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        screens = replace(self._screens, withholds=False)
+        return getattr(_view(self, _guarded_class(base, screens)), name)(*args, **kwargs)
+
+    return _named(method, name)
 
 
 # --- the eight methods: two kinds, whole or streamed, sync or async ---

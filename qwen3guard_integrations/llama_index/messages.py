@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
+from io import IOBase
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -50,9 +53,17 @@ def role_of(message: ChatMessage) -> Role:
 
 
 def text_of(message: ChatMessage) -> str:
-    """Every text in the blocks that is neither thinking nor a tool call."""
-    said = (block for block in message.blocks if not isinstance(block, ThinkingBlock | ToolCallBlock))
-    return "\n".join(filter(None, map(_words, said)))
+    """What is said: the text blocks."""
+    return message.content or ""
+
+
+def words_of(message: ChatMessage) -> str:
+    """Every text in the blocks that is neither thinking nor a tool call, in their order."""
+    return _lines(*(_words(block) for block in message.blocks if not isinstance(block, ThinkingBlock | ToolCallBlock)))
+
+
+def _lines(*texts: str) -> str:
+    return "\n".join(filter(None, texts))
 
 
 def reasoning_of(message: ChatMessage) -> str:
@@ -69,16 +80,26 @@ def joined_reasoning(text: str, extra: Mapping[str, Any]) -> str:
     return "\n".join(dict.fromkeys(filter(None, copies)))  # some servers send the same words under two names
 
 
-def words_beside(extra: Mapping[str, Any]) -> str:
-    """What stands beside a text in additional keywords: citations, annotations, whatever a provider puts there.
+def words_beside(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """What stands beside the text of an answer: blocks of other kinds, and additional keywords with citations,
+    annotations, whatever a provider puts there.
 
     Names, thinking and tool calls are left out: the first say nothing, the others are judged by themselves. Some LLMs
     write all additional keywords of a message into their prompt.
     """
+    return _lines(*_other_words(message), _keyword_words({**message.additional_kwargs, **extra}))
+
+
+def _other_words(message: ChatMessage) -> list[str]:
+    spoken = TextBlock | ThinkingBlock | ToolCallBlock
+    return [_words(block) for block in message.blocks if not isinstance(block, spoken)]
+
+
+def _keyword_words(extra: Mapping[str, Any]) -> str:
     if not extra:
         return ""
     others = {key: _plain(value) for key, value in extra.items() if key not in _JUDGED_KEYS}
-    return "\n".join(line for line in strings_in(others).splitlines() if line.strip() and not is_name(line))
+    return _lines(*(line for line in strings_in(others).splitlines() if line.strip() and not is_name(line)))
 
 
 def _words(block: Any) -> str:
@@ -107,27 +128,63 @@ def _plain(value: Any) -> Any:
 
 
 def _text_of_file(block: DocumentBlock) -> str:
-    """What is written in a text file; of others the guard reads nothing."""
-    if not isinstance(block.data, bytes) or not (block.document_mimetype or "text/").startswith("text/"):
+    """What is written in a text file, wherever it lies on this machine; of others the guard reads nothing."""
+    data, kind = _bytes_of(block), block.document_mimetype or ""
+    if not data or b"\0" in data:
         return ""
     try:
-        return base64.b64decode(block.data, validate=True).decode("utf-8", "replace")
-    except ValueError:
-        return block.data.decode("utf-8", "replace")
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace") if kind.startswith("text/") else ""
 
 
-def tool_calls_of(message: ChatMessage) -> list[dict[str, Any]]:
-    """The tool calls of an assistant message, each with `name`, `args` and `id`; the copies of some providers once."""
-    if role_of(message) != "assistant":
-        return []
-    calls = [
-        {"name": block.tool_name, "args": block.tool_kwargs, "id": block.tool_call_id}
-        for block in message.blocks
-        if isinstance(block, ToolCallBlock)
+def _bytes_of(block: DocumentBlock) -> bytes:
+    """Of a file that another machine has, or that nobody can read, nothing."""
+    match block.data, block.path, block.url:
+        case bytes() as data, _, _:
+            try:
+                return base64.b64decode(data, validate=True)
+            except ValueError:
+                return data
+        case IOBase() as file, _, _:
+            file.seek(0)
+            read = file.read()
+            file.seek(0)
+            return read.encode() if isinstance(read, str) else bytes(read)
+        case _, (str() | Path()) as path, _ if path:
+            with suppress(OSError):
+                return Path(path).read_bytes()
+            return b""
+        case _, _, str() as url if url.startswith("data:"):
+            return strings_in(url).encode()
+        case _:
+            return b""
+
+
+def tool_calls_of(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({})) -> list[dict[str, Any]]:
+    """The tool calls of an assistant's message, each with `name`, `args` and `id`; the copies of some providers once.
+
+    Args:
+        message: Anybody's.
+        extra: What comes with it: the additional keywords of a response.
+    """
+    return _calls_in(message, extra) if role_of(message) == "assistant" else []
+
+
+def _calls_in(message: ChatMessage, extra: Mapping[str, Any]) -> list[dict[str, Any]]:
+    calls = [call_of(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
+    others = [
+        call
+        for keywords in (message.additional_kwargs, extra)
+        for call in (*(keywords.get("tool_calls") or ()), keywords.get("function_call"))
     ]
-    others = [*(message.additional_kwargs.get("tool_calls") or ()), message.additional_kwargs.get("function_call")]
     texts = set(map(tool_call_text, calls))
     return calls + [call for call in map(_call_of, filter(None, others)) if tool_call_text(call) not in texts]
+
+
+def call_of(block: ToolCallBlock) -> dict[str, Any]:
+    """The tool call in a block."""
+    return {"name": block.tool_name, "args": block.tool_kwargs, "id": block.tool_call_id}
 
 
 def _call_of(call: Any) -> dict[str, Any]:
@@ -152,30 +209,29 @@ def parts_of(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({
     """
     role = role_of(message)
     reasoning = joined_reasoning(reasoning_of(message), extra)
-    text, beside = text_of(message), words_beside({**message.additional_kwargs, **extra})
+    calls = [tool_call_text(call) for call in _calls_in(message, extra)]
     if role != "assistant":
         point = Point.TOOL_OUTPUT if role == "tool" else Point.PROMPT
-        parts = [(point, Turn(role=role, content=_lines(reasoning, text, beside)))]
+        keywords = _keyword_words({**message.additional_kwargs, **extra})
+        parts = [(point, Turn(role=role, content=_lines(reasoning, words_of(message), keywords, *calls)))]
     else:
-        thought, said = thought_and_said(text)
+        thought, said = thought_and_said(text_of(message))
         parts = [
             (Point.REASONING, Turn(role=role, reasoning=_lines(reasoning, thought))),
-            (Point.RESPONSE, Turn(role=role, content=_lines(said, beside))),
-            *((Point.TOOL_CALL, Turn(role=role, content=tool_call_text(call))) for call in tool_calls_of(message)),
+            (Point.RESPONSE, Turn(role=role, content=_lines(said, words_beside(message, extra)))),
+            *((Point.TOOL_CALL, Turn(role=role, content=call)) for call in calls),
         ]
     return [(point, turn) for point, turn in parts if not turn.blank]
-
-
-def _lines(*texts: str) -> str:
-    return "\n".join(filter(None, texts))
 
 
 def turn_of(message: ChatMessage) -> Turn:
     """The message as context for later ones, without its thinking; tool calls of an assistant who said nothing else
     stand for the answer."""
-    role, text = role_of(message), text_of(message)
-    if role == "assistant":
-        _, text = thought_and_said(text)
+    role = role_of(message)
+    if role != "assistant":
+        return Turn(role=role, content=words_of(message))
+    _, said = thought_and_said(text_of(message))
+    text = _lines(said, *_other_words(message))
     return Turn(role=role, content=text or _lines(*map(tool_call_text, tool_calls_of(message))))
 
 
@@ -215,7 +271,8 @@ def without(message: ChatMessage, decisions: Sequence[Decision], policy: Policy)
     if Point.TOOL_CALL in failed:
         blocks = _without_calls(blocks, calls)
     if said is not None:
-        kept = [block for block in blocks if isinstance(block, ThinkingBlock | ToolCallBlock)]
+        judged_apart = role_of(message) == "assistant"  # of any other message all words are one text
+        kept = [block for block in blocks if judged_apart and isinstance(block, ThinkingBlock | ToolCallBlock)]
         blocks = [*kept, TextBlock(text=policy.redacted(said))]
     elif Point.TOOL_CALL in failed and not any(isinstance(block, TextBlock | ToolCallBlock) for block in blocks):
         blocks.append(TextBlock(text=policy.redacted(failed[Point.TOOL_CALL])))
@@ -228,12 +285,16 @@ _LEFT_OUT: Final = frozenset({Point.REASONING, Point.TOOL_CALL})
 def _without_thinking(blocks: Sequence[Any]) -> list[Any]:
     """The blocks of a whole answer without its thinking: neither the blocks of it, nor what stands in tags."""
     blocks = [block for block in blocks if not isinstance(block, ThinkingBlock)]
-    texts = ["" if isinstance(block, ToolCallBlock) else _words(block) for block in blocks]
-    spoken = [place for place, text in enumerate(texts) if text]
-    for place, said in zip(spoken, said_in([texts[place] for place in spoken], "\n"), strict=True):
-        if said != texts[place]:
-            blocks[place] = TextBlock(text=said)
-    return [block for block in blocks if not isinstance(block, TextBlock) or block.text]
+    said = iter(said_in([block.text for block in blocks if isinstance(block, TextBlock)], "\n"))
+    kept = [_saying(block, next(said)) if isinstance(block, TextBlock) else block for block in blocks]
+    return [block for block in kept if block is not None]
+
+
+def _saying(block: TextBlock, said: str) -> TextBlock | None:
+    """The same block where it says no more than that, or None where nothing is left of it."""
+    if block.text == said:
+        return block
+    return TextBlock(text=said) if said else None
 
 
 def _without_calls(blocks: Sequence[Any], passes: Sequence[bool]) -> list[Any]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
@@ -26,6 +24,7 @@ from ..core.screening import Item
 from ..reporting import decision_in
 from .answer import Answer, Prompt, Screens
 from .forms import ChatForm
+from .noticing import Inner, noticing
 from .reporting import tagging
 from .tool_values import words_of
 from .undecorated import undecorated
@@ -38,39 +37,96 @@ class StructureBlockedError(BlockedError, ValueError):
     text is that cannot be read as the structure."""
 
 
-@dataclass(slots=True)
-class _Inner:
-    """Whether the LLM was asked through a guarded method meanwhile."""
+def guard_structured(made: Any, base: type[LLM]) -> None:
+    """Replace in the guarded class `made` the methods of `base` for structured prediction.
 
-    judged: bool = False
+    Those that are its own judge what goes in and out; of LlamaIndex's, which do that inside, a refusal is raised.
+    """
+    span = get_dispatcher(base.__module__).span
+    for name, (raising, answering) in _ANSWERING.items():
+        function = undecorated(getattr(base, name))
+        if function.__module__.startswith("llama_index.core."):
+            setattr(made, name, _named(raising(getattr(base, name)), name))
+        else:
+            setattr(made, name, _judging(name))
+            setattr(made, f"_told_{name}", span(_named(answering(function), name)))
 
 
-_inner: Final[ContextVar[_Inner | None]] = ContextVar("inner", default=None)
-
-
-def note_answer() -> None:
-    """An answer is judged by a guarded method."""
-    if (inner := _inner.get()) is not None:
-        inner.judged = True
+# --- LlamaIndex's own: a refusal inside is raised ---
 
 
 @contextmanager
-def _noticing(inner: _Inner) -> Iterator[None]:
-    token = _inner.set(inner)
+def _raising(screens: Screens, inner: Inner) -> Iterator[None]:
+    """Raises a refusal, which LlamaIndex takes for a text that cannot be read as the structure.
+
+    Raises:
+        BlockedError: A prompt or an answer was refused inside.
+    """
     try:
-        yield
-    finally:
-        _inner.reset(token)
+        with noticing(inner):
+            yield
+    except Exception:
+        if inner.refused is None:
+            raise
+    if inner.refused is not None:
+        raise _blocked(screens, inner.refused)
 
 
-def guard_structured(made: Any, base: type[LLM]) -> None:
-    """Replace in the guarded class `made` those methods of `base` for structured prediction that are its own."""
-    span = get_dispatcher(base.__module__).span
-    for name, answering in _ANSWERING.items():
-        function = undecorated(getattr(base, name))
-        if not function.__module__.startswith("llama_index.core."):
-            setattr(made, name, _judging(name))
-            setattr(made, f"_told_{name}", span(_named(answering(function), name)))
+def _raising_whole(function: Any) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _raising(self._screens, Inner()):
+            return function(self, *args, **kwargs)
+
+    return method
+
+
+def _raising_awhole(function: Any) -> Any:
+    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _raising(self._screens, Inner()):
+            return await function(self, *args, **kwargs)
+
+    return method
+
+
+def _raising_streamed(function: Any) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = Inner()
+        with _raising(self._screens, inner):
+            source = iter(function(self, *args, **kwargs))
+
+        def items() -> Generator[Any, None, None]:
+            while True:
+                with _raising(self._screens, inner):
+                    item = next(source, None)
+                if item is None:
+                    return
+                yield item
+
+        return items()
+
+    return method
+
+
+def _raising_astreamed(function: Any) -> Any:
+    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = Inner()
+        with _raising(self._screens, inner):
+            source = aiter(await function(self, *args, **kwargs))
+
+        async def items() -> AsyncGenerator[Any, None]:
+            while True:
+                with _raising(self._screens, inner):
+                    item = await anext(source, None)
+                if item is None:
+                    return
+                yield item
+
+        return items()
+
+    return method
+
+
+# --- an LLM's own: judged here ---
 
 
 def _judging(name: str) -> Any:
@@ -111,8 +167,8 @@ def _passing(asked: Prompt, prompt: BasePromptTemplate, args: Mapping[str, Any])
 
 def _whole(function: Any) -> Any:
     def answer(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        given, inner = prompt.format_messages(llm=self, **prompt_args), _Inner()
-        with _noticing(inner):
+        given, inner = prompt.format_messages(llm=self, **prompt_args), Inner()
+        with noticing(inner):
             result = function(self, output_cls, prompt, llm_kwargs, **prompt_args)
         if not inner.judged:
             run(_judged(self._screens, given, [result]), self._screens.screener.decide)
@@ -123,8 +179,8 @@ def _whole(function: Any) -> Any:
 
 def _awhole(function: Any) -> Any:
     async def answer(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        given, inner = prompt.format_messages(llm=self, **prompt_args), _Inner()
-        with _noticing(inner):
+        given, inner = prompt.format_messages(llm=self, **prompt_args), Inner()
+        with noticing(inner):
             result = await function(self, output_cls, prompt, llm_kwargs, **prompt_args)
         if not inner.judged:
             await arun(_judged(self._screens, given, [result]), self._screens.screener.adecide)
@@ -137,8 +193,8 @@ def _streamed(function: Any) -> Any:
     """Of a stream that nobody has judged nothing leaves before its end."""
 
     def answers(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        given, inner, held = prompt.format_messages(llm=self, **prompt_args), _Inner(), []
-        with _noticing(inner):
+        given, inner, held = prompt.format_messages(llm=self, **prompt_args), Inner(), []
+        with noticing(inner):
             source = iter(function(self, output_cls, prompt, llm_kwargs, **prompt_args))
         while (item := _next(source, inner)) is not None:
             if inner.judged:
@@ -156,8 +212,8 @@ def _astreamed(function: Any) -> Any:
     """As `_streamed`."""
 
     async def answers(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        given, inner = prompt.format_messages(llm=self, **prompt_args), _Inner()
-        with _noticing(inner):
+        given, inner = prompt.format_messages(llm=self, **prompt_args), Inner()
+        with noticing(inner):
             source = aiter(await function(self, output_cls, prompt, llm_kwargs, **prompt_args))
 
         async def items() -> AsyncGenerator[Any, None]:
@@ -178,20 +234,22 @@ def _astreamed(function: Any) -> Any:
 
 
 _ANSWERING: Final = {
-    "structured_predict": _whole,
-    "astructured_predict": _awhole,
-    "stream_structured_predict": _streamed,
-    "astream_structured_predict": _astreamed,
+    "structured_predict": (_raising_whole, _whole),
+    "astructured_predict": (_raising_awhole, _awhole),
+    "stream_structured_predict": (_raising_streamed, _streamed),
+    "astream_structured_predict": (_raising_astreamed, _astreamed),
 }
+STRUCTURED: Final = tuple(_ANSWERING)
+"""The methods for structured prediction."""
 
 
-def _next(source: Any, inner: _Inner) -> Any:
-    with _noticing(inner):
+def _next(source: Any, inner: Inner) -> Any:
+    with noticing(inner):
         return next(source, None)
 
 
-async def _anext(source: Any, inner: _Inner) -> Any:
-    with _noticing(inner):
+async def _anext(source: Any, inner: Inner) -> Any:
+    with noticing(inner):
         return await anext(source, None)
 
 

@@ -12,7 +12,7 @@ from llama_index.core.tools import ToolOutput
 from pydantic import BaseModel
 
 from ..core.words import strings_in
-from .messages import text_of
+from . import messages
 
 _DEPTH: Final = 8
 _PLAIN: Final = (str, bytes, Mapping, list, tuple, set, frozenset)
@@ -22,7 +22,7 @@ def words_of_output(output: Any) -> str:
     """All words of a tool's output: its blocks, and those of its `raw_output` that they leave out."""
     if not isinstance(output, ToolOutput):
         return words_of(output)
-    text = text_of(ChatMessage(blocks=list(output.blocks)))
+    text = messages.words_of(ChatMessage(blocks=list(output.blocks)))
     raw = words_of(output.raw_output)
     error = words_of_error(output.exception) if output.exception is not None else ""
     return "\n".join([text, *(words for words in (raw, error) if words not in text)])

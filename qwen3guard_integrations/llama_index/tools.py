@@ -23,7 +23,7 @@ from ..core.screening import Item
 from ..core.words import tool_call_text
 from ..guards.protocol import Guard
 from ..reporting import decision_in
-from .answer import WITHHELD
+from .calls import WITHHELD
 from .reporting import tagging
 from .review import WAITS, Question, approved
 from .screener import Screener

@@ -199,6 +199,24 @@ def _completion(response: ChatResponse) -> CompletionResponse:
     return CompletionResponse(text=response.message.content or "", delta=response.delta, raw=response.raw)
 
 
+class StreamLLM(ChatLLM):
+    """Streams exactly these responses, and once more asked, the last of its answers."""
+
+    responses: list[ChatResponse]
+
+    def _responses(self, messages: Sequence[ChatMessage]) -> Generator[ChatResponse, None, None]:
+        if self.asked:
+            yield from super()._responses(messages)
+            return
+        self._answer(messages)
+        yield from self.responses
+
+
+def stream_llm(*responses: ChatResponse) -> StreamLLM:
+    """A model of its own for one test."""
+    return StreamLLM(answers=[says("done")], asked=[], pulled=[], closed=[], responses=list(responses))
+
+
 def says(*blocks: Any) -> ChatMessage:
     """An assistant's message; a string is its text."""
     made = [TextBlock(text=block) if isinstance(block, str) else block for block in blocks]

@@ -14,6 +14,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole, ThinkingB
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent
+from pydantic import BaseModel
 
 from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardUnavailableError
 from qwen3guard_integrations.llama_index import guard_agent
@@ -74,7 +75,8 @@ def function_agent(world: World, **settings: Any) -> FunctionAgent:
 
 
 def workflow(world: World, **settings: Any) -> AgentWorkflow:
-    return AgentWorkflow(agents=[function_agent(world, **settings)])
+    output = settings.pop("output_cls", None)
+    return AgentWorkflow(agents=[function_agent(world, **settings)], output_cls=output)
 
 
 AGENTS = pytest.mark.parametrize("make", [function_agent, workflow], ids=["agent", "workflow"])
@@ -320,6 +322,36 @@ def test_the_agent_itself_stays_as_it_is() -> None:
     assert isinstance(guarded, FunctionAgent)
     assert (agent.llm, type(agent)) == (llm, kind)
     assert guarded.name == "one"
+
+
+class Song(BaseModel):
+    """A structure that anything fits."""
+
+    title: str = "none"
+
+
+@pytest.mark.parametrize("policy", [None, {"points": {"tool_call": "review"}}], ids=["block", "review"])
+@AGENTS
+async def test_an_unsafe_structure_is_none(make: Callable[..., Any], policy: Any) -> None:
+    for title, expected in (("Bread", {"title": "Bread"}), (CANARY, None)):
+        song = ToolCallBlock(tool_call_id="c1", tool_name="Song", tool_kwargs={"title": title})
+        world = World(chat_llm(says("fine"), says(song)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # LlamaIndex says that there is no structure
+            output = await guard_agent(make(world, output_cls=Song), fake_guard(), policy).run(user_msg="hi")
+        assert output.structured_response == expected
+        assert CANARY not in repr(output)
+
+
+@pytest.mark.parametrize("named", [{"tool_name": f"the {CANARY} recipe"}, {"tool_call_id": f"the {CANARY} recipe"}])
+@AGENTS
+async def test_of_a_withheld_call_no_words_stay(make: Callable[..., Any], named: dict[str, str]) -> None:
+    call = ToolCallBlock(**{"tool_call_id": "c1", "tool_name": "search", "tool_kwargs": {"q": "x"}, **named})
+    world = World(chat_llm(says(call), says("All done.")))
+    end = await outcome(guard_agent(make(world), fake_guard()))
+    assert end.result == "All done."
+    assert world.ran == []
+    assert CANARY not in end.everything
 
 
 # --- a person decides ---

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +27,10 @@ from qwen3guard_integrations.llama_index.messages import (
     parts_of,
     reasoning_of,
     role_of,
-    text_of,
     tool_calls_of,
     without,
     without_reasoning,
+    words_of,
 )
 
 from .helpers import says
@@ -72,10 +74,58 @@ def test_roles(role: str, expected: str) -> None:
 )
 def test_blocks_with_words(block: Any) -> None:
     message = ChatMessage(blocks=[TextBlock(text="before"), block])
-    assert "a word" in text_of(message)
+    assert "a word" in words_of(message)
     ((point, turn),) = parts_of(message)
     assert point is Point.PROMPT
     assert "a word" in turn.content
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"data": io.BytesIO(b"has a word in it")},
+        {"data": io.BytesIO("größer als a word".encode()), "document_mimetype": "application/xml"},
+        {"data": b'{"a": "a word"}', "document_mimetype": "application/json"},
+        {"data": "größer als a word".encode("latin-1"), "document_mimetype": "text/plain"},
+        {"url": "data:text/plain,has%20a%20word"},
+        {"path": "words.txt"},
+    ],
+    ids=["file", "xml", "json", "latin-1", "url", "path"],
+)
+def test_text_files_are_read_wherever_they_are(
+    document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("has a word in it")
+    block = DocumentBlock(**document)
+    for _ in range(2):  # nothing is used up
+        assert "a word" in words_of(ChatMessage(blocks=[block]))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"data": b"\x89PNG\x00"}, {"data": b"\xff\xfe"}, {"path": "none.txt"}, {"url": "https://localhost:1/a"}],
+)
+def test_of_other_files_only_the_title_is_read(document: dict[str, Any]) -> None:
+    assert words_of(ChatMessage(blocks=[DocumentBlock(title="a title", **document)])) == "a title"
+
+
+@pytest.mark.parametrize("role", ["user", "system", "tool"])
+def test_calls_in_messages_of_others_are_words(role: str) -> None:
+    message = ChatMessage(
+        role=MessageRole(role), blocks=[TextBlock(text="hi"), ToolCallBlock(tool_name="f", tool_kwargs={"q": "x"})]
+    )
+    message.additional_kwargs = {"tool_calls": [{"function": {"name": "g", "arguments": '{"q": "y"}'}}]}
+    ((_, turn),) = parts_of(message)
+    assert turn.content == 'hi\nf({"q": "x"})\ng({"q": "y"})'
+    gone = without(message, decided((Point.PROMPT, BLOCK)), Policy())
+    assert [type(block) for block in gone.blocks] == [TextBlock]
+    assert not gone.additional_kwargs
+
+
+def test_only_text_can_be_thinking() -> None:
+    block = DocumentBlock(title="<think>", data=b"%PDF", document_mimetype="application/pdf")
+    assert [point for point, _ in parts_of(says(block, "a word"))] == [Point.RESPONSE]
 
 
 def test_blocks_without_words() -> None:

@@ -13,7 +13,7 @@ from llama_index.core.workflow import Context
 
 from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
 from qwen3guard_integrations.llama_index import guard_tool
-from qwen3guard_integrations.llama_index.answer import WITHHELD
+from qwen3guard_integrations.llama_index.calls import WITHHELD
 from qwen3guard_integrations.testing import FakeGuard
 
 from ..conftest import Lane
