@@ -128,10 +128,12 @@ class Session:
 class Stream:
     """One screened stream on a lane; what leaves is noted in the log of its source."""
 
-    def __init__(self, lane: Lane, source: Source, session: Any, policy: Policy | None = None) -> None:
+    def __init__(
+        self, lane: Lane, source: Source, session: Any, policy: Policy | None = None, guard: Any = None
+    ) -> None:
         self.log, policy = source.log, policy or Policy()
         self.gate: Gate[str] = Gate(policy)
-        course = Course(
+        self.course: Course[str] = Course(
             gate=self.gate,
             pieces=lambda item: [Piece(Point.RESPONSE, item)],
             patience=session.patience,
@@ -141,7 +143,7 @@ class Stream:
         # Kept here, so that it is closed by the driver and not by the garbage collector.
         self.source: Any = source.asynchronous() if lane.is_async else source.sync()
         driver: Any = ascreened if lane.is_async else screened
-        self.items = driver(self.source, course, session, FakeGuard(), policy)
+        self.items = driver(self.source, self.course, session, guard or FakeGuard(), policy)
         self.is_async = lane.is_async
 
     async def next(self) -> str:

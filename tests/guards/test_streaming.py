@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from qwen3guard_integrations import GuardUnavailableError, Policy, Turn
+from qwen3guard_integrations import Conversation, GuardResponseError, GuardUnavailableError, Point, Policy, Turn
+from qwen3guard_integrations.core.gate import Piece
+from qwen3guard_integrations.core.screening import Item
 from qwen3guard_integrations.guards.windowed import WindowedStreamGuard
 from qwen3guard_integrations.testing import FakeGuard
 
@@ -157,3 +159,26 @@ async def test_a_consumer_who_has_had_enough_closes_the_source(lane: Lane) -> No
     await stream.next()
     await stream.close()
     assert source.log == ["read a", "left a", "closed"]
+
+
+@pytest.mark.parametrize("on_guard_error", ["raise", "allow", "block"])
+async def test_a_call_that_is_never_complete_is_no_silence(lane: Lane, on_guard_error: Any) -> None:
+    stream = Stream(lane, Source(["a", "b"], []), Session(), Policy(on_guard_error=on_guard_error))
+    stream.course.pieces = lambda item: [Piece(Point.TOOL_CALL if item == "b" else Point.RESPONSE, item)]
+    if on_guard_error == "raise":
+        with pytest.raises(GuardResponseError, match="1 characters of tool calls were never complete"):
+            await stream.run()
+    else:
+        assert await stream.run() == ("ab" if on_guard_error == "allow" else "a")
+
+
+async def test_nothing_leaves_while_what_stands_beside_an_item_is_judged(lane: Lane) -> None:
+    stream = Stream(lane, Source(["a", "b", "c"], []), Session())
+    beside = [Item(Point.RESPONSE, Conversation.of_response("q", "fine"))]
+    stream.course.beside = lambda item: beside if item == "b" else []
+    assert await stream.run() == "abc"
+    stream = Stream(lane, Source(["a", "b", "c"], []), Session(), guard=FakeGuard({"poison": "Unsafe"}))
+    beside = [Item(Point.RESPONSE, Conversation.of_response("q", "poison"))]
+    stream.course.beside = lambda item: beside if item == "b" else []
+    assert await stream.run() == "a"
+    assert stream.gate.stopped is not None
