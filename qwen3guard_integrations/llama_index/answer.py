@@ -132,6 +132,8 @@ class Prompt:
             BlockedError: `on_block` is "raise".
         """
         assert self.stopped is not None
+        if self.screens.within and (question := asked()) is not None:
+            question.failed = self.stopped
         return refused(self.screens, self.form, self.stopped, streamed=streamed)
 
 

@@ -48,8 +48,9 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
     The question is judged before anything is retrieved; retrieved nodes before they reach a prompt, and again as the
     sources of the answer; what its LLMs answer before the engine goes on with it, streams token by token; and what the
     engine says beside that, in its answer and its metadata. What passes is what the engine answers without the guard.
-    Engines inside of it (routers, sub-questions) are guarded in the same way, with the questions that they get. Under a
-    `QueryEngineTool` it works as every engine does.
+    Engines inside of it (routers, sub-questions, graphs, retrieved tools, what `IndexNode`s lead to) are guarded in the
+    same way, with the questions that they get. An LLM in a retriever has its prompts judged too: it may be asked about
+    nodes that nobody has judged yet. Under a `QueryEngineTool` it works as every engine does.
 
     Args:
         engine: Any query engine. It is copied.
