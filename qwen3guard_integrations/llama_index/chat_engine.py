@@ -32,14 +32,15 @@ class Qwen3GuardChatEngine(BaseChatEngine):
     The user's message, and a history that comes with it, are judged before the engine gets them; retrieved nodes before
     they reach a prompt; the answer, and the question that some engines write for the retriever, inside of the LLM, so
     that the memory and a stream get only what may pass. The memory is the one of the engine; what it holds before is
-    judged with the first message.
+    judged with the first message. What the blocks of a `Memory` bring is judged as a document each time, and left out
+    where it may not pass.
 
     Args:
         engine: A chat engine with an LLM (`index.as_chat_engine(...)`, `SimpleChatEngine` and the like). It is copied.
         guard: Who judges: a guard, or what `load_guard` takes.
         policy: What is done about verdicts: whatever `Policy.of` takes.
         on_block: "refuse": the answer is the policy's refusal; for a blocked message `metadata["qwen3guard"]` of the
-            answer has the decision. "raise": a `BlockedError`. Blocked nodes are left out.
+            answer has the decision. "raise": a `BlockedError`. Blocked nodes and memory blocks are left out.
 
     Raises:
         GuardConfigurationError: `engine` is no chat engine, there is no LLM in it that could be guarded, or a setting

@@ -11,6 +11,7 @@ from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.llms.llm import LLM
+from llama_index.core.memory import Memory
 from llama_index.core.objects import ObjectRetriever
 from llama_index.core.query_engine import ComposableGraphQueryEngine
 from llama_index.core.response_synthesizers.base import BaseSynthesizer
@@ -19,6 +20,7 @@ from llama_index.core.tools import QueryEngineTool
 
 from .answer import Screens
 from .llm import guarded_llm
+from .memory import guard_memory
 from .nodes import Qwen3GuardNodePostprocessor, unspanned
 from .retrievers import guard_retriever
 
@@ -86,6 +88,8 @@ class Inside:
             return self._engines(part)
         if isinstance(part, _RETRIEVERS):
             return self._retriever(part)
+        if isinstance(part, Memory):
+            return guard_memory(part, self._screens.screener)
         if isinstance(part, _ENGINES):
             return self.guarded(part)
         if isinstance(part, Mapping) and any(isinstance(one, _ENGINES) for one in part.values()):

@@ -6,17 +6,18 @@ import asyncio
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ThinkingBlock
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.chat_engine.types import BaseChatEngine, ChatMode
-from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.memory import BaseMemoryBlock, ChatMemoryBuffer, InsertMethod, Memory
+from pydantic import Field
 
 from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
-from qwen3guard_integrations.llama_index import Qwen3GuardChatEngine
+from qwen3guard_integrations.llama_index import Qwen3GuardChatEngine, Qwen3GuardVerdictEvent
 from qwen3guard_integrations.testing import FakeGuard
 
 from ..conftest import Lane
-from .helpers import CANARY, REFUSAL, fake_guard, token_guard, words_llm
+from .helpers import CANARY, REFUSAL, fake_guard, listening, token_guard, words_llm
 from .test_query_engine import SAFE, WORDS, index_of
 
 MODES = pytest.mark.parametrize("mode", ["simple", "context", "condense_question", "condense_plus_context"])
@@ -200,3 +201,120 @@ def test_an_engine_whose_model_cannot_be_found_is_refused() -> None:
     with pytest.raises(GuardConfigurationError, match="no LLM in SimpleChatEngine"):
         Qwen3GuardChatEngine(inner, fake_guard())
     assert guarded.chat_history == []
+
+
+class Block(BaseMemoryBlock[Any]):
+    """Brings what it is told to bring, and remembers what it was given."""
+
+    name: str = "block"
+    holds: Any
+    given: list[ChatMessage] = Field(default_factory=list)
+
+    async def _aget(self, messages: Any = None, **block_kwargs: Any) -> Any:
+        return self.holds
+
+    async def _aput(self, messages: list[ChatMessage]) -> None:
+        self.given.extend(messages)
+
+    async def atruncate(self, content: Any, tokens_to_truncate: int) -> Any:
+        return f"less of {CANARY}"
+
+
+def with_blocks(mode: str, llm: Any, *held: Any, **settings: Any) -> tuple[BaseChatEngine, Memory]:
+    blocks: list[BaseMemoryBlock[Any]] = [Block(name=f"block{n}", holds=one) for n, one in enumerate(held)]
+    memory = Memory.from_defaults(memory_blocks=blocks, **settings)
+    engine = engine_of(mode, llm)
+    vars(engine)["_memory"] = memory
+    return engine, memory
+
+
+# LlamaIndex's own: the default store keeps its connection for loops that are closed.
+THREADS = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+def thinking(text: str) -> list[ChatMessage]:
+    return [ChatMessage(role=MessageRole.ASSISTANT, blocks=[ThinkingBlock(content=text), TextBlock(text=f"so {text}")])]
+
+
+@THREADS
+@pytest.mark.parametrize("method", InsertMethod)
+@MODES
+@STREAMING
+async def test_memory_blocks_bring_only_what_may_pass(
+    mode: str, method: InsertMethod, streaming: bool, lane: Lane
+) -> None:
+    llm = words_llm(*SAFE)
+    inner, memory = with_blocks(mode, llm, "the facts", f"a {CANARY}", insert_method=method)
+    engine = Qwen3GuardChatEngine(inner, fake_guard())
+    for question in ("hi", "and then?"):
+        assert await answer(lane, engine, streaming, question) == "Bread and jam."
+    assert "the facts" in repr(llm.asked)
+    assert CANARY not in repr(llm.asked)
+    assert engine.chat_history == memory.get_all(), "it is the same conversation"
+    assert len(engine.chat_history) == 4
+    assert CANARY in repr(memory.get()), "the memory itself stays as it is"
+
+
+@THREADS
+@pytest.mark.parametrize(
+    "hold",
+    [lambda text: [TextBlock(text=text)], lambda text: [ChatMessage(content=text)], thinking],
+    ids=["blocks", "messages", "thinking"],
+)
+async def test_memory_blocks_of_every_kind(hold: Any, lane: Lane) -> None:
+    llm = words_llm(*SAFE)
+    inner, _ = with_blocks("simple", llm, hold("the facts"), hold(f"a {CANARY}"))
+    assert await answer(lane, Qwen3GuardChatEngine(inner, fake_guard()), False, "hi") == "Bread and jam."
+    assert "the facts" in repr(llm.asked)
+    assert CANARY not in repr(llm.asked)
+
+
+@THREADS
+@MODES
+async def test_safe_memory_blocks_bring_the_same(mode: str, lane: Lane) -> None:
+    bare_llm, llm = words_llm(*SAFE), words_llm(*SAFE)
+    bare, _ = with_blocks(mode, bare_llm, "the facts")
+    guarded = Qwen3GuardChatEngine(with_blocks(mode, llm, "the facts")[0], fake_guard())
+    assert await answer(lane, guarded, False, "hi") == await answer(lane, bare, False, "hi")
+    assert llm.asked == bare_llm.asked
+
+
+@THREADS
+async def test_memory_blocks_can_be_redacted_and_are_told_as_documents(lane: Lane) -> None:
+    llm = words_llm(*SAFE)
+    inner, _ = with_blocks("simple", llm, f"a {CANARY}")
+    engine = Qwen3GuardChatEngine(inner, fake_guard(), {"points": {"document": "redact"}})
+    with listening() as (events, _):
+        await answer(lane, engine, False, "hi")
+    assert "[removed: Unsafe]" in repr(llm.asked)
+    assert CANARY not in repr(llm.asked)
+    told = [(event.point, event.action) for event in events if isinstance(event, Qwen3GuardVerdictEvent)]
+    assert ("document", "redact") in told
+
+
+@THREADS
+async def test_memory_blocks_get_what_falls_out_of_the_history_and_may_shorten_what_they_bring(lane: Lane) -> None:
+    llm = words_llm(*SAFE)
+    inner, memory = with_blocks("simple", llm, "word " * 50, token_limit=40, tokenizer_fn=str.split)
+    block: Any = memory.memory_blocks[0]
+    block.priority, block.accept_short_term_memory = 1, True
+    engine = Qwen3GuardChatEngine(inner, fake_guard())
+    for question in ("one " * 20, "two " * 20, "three"):
+        await answer(lane, engine, False, question)
+    assert "one one" in repr(block.given)
+    assert CANARY not in repr(llm.asked)
+
+
+@THREADS
+async def test_a_dead_guard_lets_no_memory_block_through(lane: Lane) -> None:
+    class Dies(FakeGuard):
+        async def acheck_many(self, conversations: Any, /) -> Any:
+            if any("facts" in conversation.judged.content for conversation in conversations):
+                raise GuardUnavailableError("down")
+            return await super().acheck_many(conversations)
+
+    llm = words_llm(*SAFE)
+    inner, _ = with_blocks("simple", llm, "the facts")
+    with pytest.raises(GuardError):
+        await answer(lane, Qwen3GuardChatEngine(inner, Dies()), False, "hi")
+    assert llm.asked == []
