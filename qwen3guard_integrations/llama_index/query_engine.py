@@ -45,9 +45,11 @@ _TEXT = CompletionForm()
 class Qwen3GuardQueryEngine(BaseQueryEngine):
     """A query engine around another one: nothing passes unjudged, in either direction.
 
-    The question is judged before anything is retrieved; retrieved nodes before they reach a prompt, and again as the
-    sources of the answer; what its LLMs answer before the engine goes on with it, streams token by token; and what the
-    engine says beside that, in its answer and its metadata. What passes is what the engine answers without the guard.
+    The question, and strings that are embedded in its place, are judged before anything is retrieved; retrieved nodes
+    before they reach a prompt, and again as the sources of the answer; what its LLMs answer before the engine goes on
+    with it, streams token by token; and what the engine says beside that, in its answer and its metadata. What passes
+    is what the engine answers without the guard.
+
     Engines inside of it (routers, sub-questions, graphs, retrieved tools, what `IndexNode`s lead to) are guarded in the
     same way, with the questions that they get. An LLM in a retriever has its prompts judged too: it may be asked about
     nodes that nobody has judged yet. Under a `QueryEngineTool` it works as every engine does.
@@ -113,7 +115,7 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
         return await super().aquery(str_or_query_bundle)
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        prompt = Prompt(self._screens, _TEXT, query_bundle.query_str)
+        prompt = Prompt(self._screens, _TEXT, _asked_in(query_bundle))
         run(prompt.screened(), self._screens.screener.decide)
         if prompt.stopped is not None:
             return self._refusal(prompt.stopped)
@@ -129,7 +131,7 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
         return self._refusal(asked.failed)
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        prompt = Prompt(self._screens, _TEXT, query_bundle.query_str)
+        prompt = Prompt(self._screens, _TEXT, _asked_in(query_bundle))
         await arun(prompt.screened(), self._screens.screener.adecide)
         if prompt.stopped is not None:
             return self._refusal(prompt.stopped, is_async=True)
@@ -215,9 +217,14 @@ class Qwen3GuardQueryEngine(BaseQueryEngine):
         return _with_text(response, text, (yield from answer.screened(text)))
 
 
+def _asked_in(query: QueryBundle) -> str:
+    """The question, with what is embedded in its place."""
+    return "\n\n".join(dict.fromkeys((query.query_str, *query.embedding_strs)))
+
+
 def _asking(query: QueryBundle, prompt: Prompt) -> QueryBundle:
     """The question without what may not pass; then its embedding is made anew."""
-    if prompt.given == query.query_str:
+    if prompt.given == _asked_in(query):
         return query
     return QueryBundle(query_str=prompt.given)
 

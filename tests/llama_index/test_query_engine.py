@@ -31,7 +31,7 @@ from llama_index.core.response_synthesizers import ResponseMode, get_response_sy
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.selectors import EmbeddingSingleSelector
 from llama_index.core.tools import QueryEngineTool
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
 from qwen3guard_integrations.llama_index import Qwen3GuardQueryEngine, guard_llm
@@ -140,6 +140,39 @@ async def test_a_redacted_question_goes_on_without_it(lane: Lane) -> None:
     assert str(response) == "Bread and jam."
     assert CANARY not in repr(llm.asked)
     assert "[gone]" in llm.asked[0]
+
+
+class Embeds(MockEmbedding):
+    """Remembers what it was asked to embed."""
+
+    embedded: list[str] = Field(default_factory=list)
+
+    def get_agg_embedding_from_queries(self, queries: list[str], agg_fn: Any = None) -> list[float]:
+        self.embedded += queries
+        return [1.0] * 8
+
+    async def aget_agg_embedding_from_queries(self, queries: list[str], agg_fn: Any = None) -> list[float]:
+        return self.get_agg_embedding_from_queries(queries)
+
+
+@pytest.mark.parametrize(
+    ("policy", "strings", "embedded", "answer"),
+    [
+        (None, ["bread?", "how bread is made"], ["bread?", "how bread is made"], "Bread and jam."),
+        (None, ["bread?", f"a {CANARY}"], [], REFUSAL),
+        ({"points": {"prompt": "redact"}}, ["bread?", f"a {CANARY}"], ["[removed: Unsafe]"], "Bread and jam."),
+    ],
+)
+async def test_strings_to_embed_are_judged_with_the_question(
+    policy: Any, strings: list[str], embedded: list[str], answer: str, lane: Lane
+) -> None:
+    embeds, judge = Embeds(embed_dim=8), fake_guard()
+    index = VectorStoreIndex([TextNode(text="bread")], embed_model=embeds)
+    engine = Qwen3GuardQueryEngine(index.as_query_engine(llm=words_llm(*SAFE)), judge, policy)
+    response = await lane(engine, "query", QueryBundle("bread?", custom_embedding_strs=strings))
+    assert str(response) == answer
+    assert embeds.embedded == embedded
+    assert len(judge.calls[0]) == 1
 
 
 async def test_engines_inside_are_guarded(lane: Lane) -> None:
