@@ -18,9 +18,11 @@ from ..core.errors import GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.policy import Policy
 from ..guards.protocol import Guard
+from ..reporting import entry
 from .answer import OnBlock, Prompt, Screens
 from .forms import ChatForm
 from .inside import Inside
+from .noticing import Inner, noticing
 from .screener import Screener
 
 _MESSAGES = ChatForm()
@@ -39,8 +41,8 @@ class Qwen3GuardChatEngine(BaseChatEngine):
         engine: A chat engine with an LLM (`index.as_chat_engine(...)`, `SimpleChatEngine` and the like). It is copied.
         guard: Who judges: a guard, or what `load_guard` takes.
         policy: What is done about verdicts: whatever `Policy.of` takes.
-        on_block: "refuse": the answer is the policy's refusal; for a blocked message `metadata["qwen3guard"]` of the
-            answer has the decision. "raise": a `BlockedError`. Blocked nodes and memory blocks are left out.
+        on_block: "refuse": the answer is the policy's refusal, and `metadata["qwen3guard"]` has the decision; answers
+            that are streamed have no metadata. "raise": a `BlockedError`. Blocked nodes and memory blocks are left out.
 
     Raises:
         GuardConfigurationError: `engine` is no chat engine, there is no LLM in it that could be guarded, or a setting
@@ -87,13 +89,19 @@ class Qwen3GuardChatEngine(BaseChatEngine):
         """An answer."""
         turn = _Turn.of(self, message, chat_history)
         run(turn.prompt.screened(), self._screens.screener.decide)
-        return self._refusal(turn.refusal()) if turn.prompt.stopped else self._engine.chat(*turn.given())
+        if turn.prompt.stopped:
+            return self._refusal(turn.refusal())
+        with noticing(Inner()) as inner:
+            return _with_decision(self._engine.chat(*turn.given()), inner)
 
     async def achat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AGENT_CHAT_RESPONSE_TYPE:
         """An answer."""
         turn = _Turn.of(self, message, chat_history)
         await arun(turn.prompt.screened(), self._screens.screener.adecide)
-        return self._refusal(turn.refusal()) if turn.prompt.stopped else await self._engine.achat(*turn.given())
+        if turn.prompt.stopped:
+            return self._refusal(turn.refusal())
+        with noticing(Inner()) as inner:
+            return _with_decision(await self._engine.achat(*turn.given()), inner)
 
     def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
         """An answer, token by token (`response_gen`)."""
@@ -116,6 +124,13 @@ class Qwen3GuardChatEngine(BaseChatEngine):
     @staticmethod
     def _refusal(refusal: ChatResponse) -> AgentChatResponse:
         return AgentChatResponse(response=refusal.message.content or "", metadata=refusal.additional_kwargs)
+
+
+def _with_decision(response: AGENT_CHAT_RESPONSE_TYPE, inner: Inner) -> AGENT_CHAT_RESPONSE_TYPE:
+    """`response`, with the decision for which its LLM has refused in its metadata."""
+    if inner.refused is not None and isinstance(response, AgentChatResponse):
+        response.metadata = {**(response.metadata or {}), "qwen3guard": entry(inner.refused)}
+    return response
 
 
 @dataclass(frozen=True, slots=True)

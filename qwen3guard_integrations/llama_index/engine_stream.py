@@ -11,13 +11,17 @@ from typing import Any
 from llama_index.core.base.llms.types import CompletionResponse
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
 
+from ..reporting import entry
 from .answer import Answer
 from .asked import Asked
 from .llm import astream_screened, stream_screened
 
 
 def streaming(response: StreamingResponse, answer: Answer, asked: Asked) -> StreamingResponse:
-    """`response`, of which the reader gets what was let through inside of the engine, and what is let through here."""
+    """`response`, of which the reader gets what was let through inside of the engine, and what is let through here.
+
+    When it has ended, its metadata has the decision about an answer that was stopped.
+    """
 
     def gen() -> Generator[str, None, None]:
         with closing(_heard(response.response_gen, asked)) as tokens:
@@ -28,9 +32,11 @@ def streaming(response: StreamingResponse, answer: Answer, asked: Asked) -> Stre
                     continue
                 with closing(stream_screened(answer, _responses(answer.begun, chain((token,), tokens)))) as stream:
                     yield from (item.delta or "" for item in stream)
-                return
+                break
+        made.metadata = _metadata(response, answer, asked)
 
-    return replace(response, response_gen=gen())
+    made = replace(response, response_gen=gen())
+    return made
 
 
 def astreaming(response: AsyncStreamingResponse, answer: Answer, asked: Asked) -> AsyncStreamingResponse:
@@ -46,9 +52,18 @@ def astreaming(response: AsyncStreamingResponse, answer: Answer, asked: Asked) -
                 async with aclosing(astream_screened(answer, _aresponses(answer.begun, token, tokens))) as stream:
                     async for item in stream:
                         yield item.delta or ""
-                return
+                break
+        made.metadata = _metadata(response, answer, asked)
 
-    return replace(response, response_gen=gen())
+    made = replace(response, response_gen=gen())
+    return made
+
+
+def _metadata(response: Any, answer: Answer, asked: Asked) -> dict[str, Any] | None:
+    """The metadata of an answer that has ended: with the decision, where it was stopped."""
+    stopped = answer.gate.stopped or asked.failed
+    own: dict[str, Any] | None = response.metadata
+    return {**(own or {}), "qwen3guard": entry(stopped)} if stopped else own
 
 
 def _heard(source: Any, asked: Asked) -> Generator[str, None, None]:

@@ -67,7 +67,8 @@ class Inside:
             return part if name == "object_map" else self._guarded(part, self._retrieving)
         if name == "_node_postprocessors":
             # Before others, which may ask a model about the nodes, and after them, since they may change the text.
-            return [self._nodes, *part, self._nodes] if part else [self._nodes]
+            first = [] if part and self._judges_like_this(part[0]) else [self._nodes]
+            return [*first, *part, self._nodes] if part else first
         if isinstance(engine, ComposableGraphQueryEngine) and name == "_custom_query_engines":
             indices = engine._graph.all_indices.items()
             part = {index_id: index.as_query_engine(**engine._kwargs) for index_id, index in indices} | part
@@ -79,6 +80,10 @@ class Inside:
         if isinstance(part, BaseSynthesizer) and "_node_postprocessors" not in vars(engine):
             return guard_synthesizer(guarded, self._nodes)
         return guarded
+
+    def _judges_like_this(self, part: Any) -> bool:
+        """Whether a postprocessor judges as the engine does: it may have settings of its own, such as `refill`."""
+        return isinstance(part, Qwen3GuardNodePostprocessor) and part.guard.repeats(self._screens.screener)
 
     def _guarded(self, part: Any, screens: Screens) -> Any:
         if isinstance(part, LLM):

@@ -17,7 +17,7 @@ class Inner:
 
     Attributes:
         judged: The LLM was asked through a guarded method.
-        refused: The decision for which that method gave a refusal.
+        refused: The decision for which that method gave a refusal, the last time.
     """
 
     judged: bool = False
@@ -28,19 +28,19 @@ _inner: Final[ContextVar[Inner | None]] = ContextVar("inner", default=None)
 
 
 @contextmanager
-def noticing(inner: Inner) -> Iterator[None]:
+def noticing(inner: Inner) -> Iterator[Inner]:
     """Inside, guarded methods tell `inner`."""
     token = _inner.set(inner)
     try:
-        yield
+        yield inner
     finally:
         _inner.reset(token)
 
 
 def note_answer() -> None:
-    """An answer is judged by a guarded method."""
+    """A guarded method asks its LLM, and judges the answer."""
     if (inner := _inner.get()) is not None:
-        inner.judged = True
+        inner.judged, inner.refused = True, None
 
 
 def note_refusal(decision: Decision) -> None:

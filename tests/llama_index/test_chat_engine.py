@@ -71,6 +71,15 @@ async def test_an_unsafe_answer_is_neither_said_nor_remembered(
 
 
 @MODES
+async def test_the_decision_about_a_refused_answer_is_told(mode: str, lane: Lane) -> None:
+    engine = Qwen3GuardChatEngine(engine_of(mode, words_llm(*WORDS)), fake_guard())
+    response = await lane(engine, "chat", "hi")
+    assert response.metadata["qwen3guard"]["point"] == "response"
+    clean = await lane(Qwen3GuardChatEngine(engine_of(mode, words_llm(*SAFE)), fake_guard()), "chat", "hi")
+    assert "qwen3guard" not in (clean.metadata or {})
+
+
+@MODES
 @STREAMING
 async def test_a_blocked_message_reaches_nobody_and_is_not_remembered(mode: str, streaming: bool, lane: Lane) -> None:
     llm = words_llm(*SAFE)

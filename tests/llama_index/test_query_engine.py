@@ -34,7 +34,7 @@ from llama_index.core.tools import QueryEngineTool
 from pydantic import BaseModel, Field
 
 from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
-from qwen3guard_integrations.llama_index import Qwen3GuardQueryEngine, guard_llm
+from qwen3guard_integrations.llama_index import Qwen3GuardNodePostprocessor, Qwen3GuardQueryEngine, guard_llm
 from qwen3guard_integrations.testing import FakeGuard
 
 from ..conftest import Lane
@@ -97,6 +97,21 @@ async def test_unsafe_nodes_reach_no_prompt_and_no_source(streaming: bool, lane:
     assert CANARY not in repr((llm.asked, response))
 
 
+@pytest.mark.parametrize("on_block", ["drop", "raise"])
+async def test_a_postprocessor_of_its_own_judges_first(on_block: Any, lane: Lane) -> None:
+    index, judge = index_of("bread", f"a {CANARY}", "jam", "cake"), fake_guard()
+    own = Qwen3GuardNodePostprocessor(guard=judge, on_block=on_block, refill=index.as_retriever(similarity_top_k=4))
+    llm = words_llm(*SAFE)
+    engine = Qwen3GuardQueryEngine(index.as_query_engine(llm=llm, similarity_top_k=3, node_postprocessors=[own]), judge)
+    if on_block == "raise":
+        with pytest.raises(BlockedError):
+            await lane(engine, "query", "hi")
+        return
+    response = await lane(engine, "query", "hi")
+    assert {node.node_id for node in response.source_nodes} == {"n0", "n2", "n3"}
+    assert CANARY not in repr((llm.asked, response))
+
+
 @GUARDS
 @STREAMING
 async def test_an_unsafe_answer_is_refused(make_guard: Any, streaming: bool, lane: Lane) -> None:
@@ -106,9 +121,9 @@ async def test_an_unsafe_answer_is_refused(make_guard: Any, streaming: bool, lan
     assert CANARY not in text
     assert text.endswith(REFUSAL)
     assert [node.node_id for node in response.source_nodes] == ["n0"]
-    if not streaming:
-        assert response.metadata["qwen3guard"]["point"] == "response"
-    elif make_guard is token_guard:
+    assert response.metadata["qwen3guard"]["point"] == "response", "of a stream, when it has ended"
+    assert response.metadata["n0"] == {"page": "0"}
+    if streaming and make_guard is token_guard:
         assert len(llm.pulled) < len(WORDS) / 2, "the model is stopped"
         await asyncio.sleep(0.01)  # LlamaIndex leaves the closing of its own generators to the event loop
         assert llm.closed == [True]
