@@ -6,20 +6,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from llama_index.core.agent.workflow.base_agent import _get_waiting_for_event_exception
 from workflows import Context
 from workflows.events import HumanResponseEvent, InputRequiredEvent
+from workflows.runtime.types.results import WaitingForEvent
 
 from ..core.decision import Decision
 from ..core.words import tool_call_text
 from ..reporting import entry
 
-_waits = _get_waiting_for_event_exception()
-WAITS: Final[tuple[type[BaseException], ...]] = (_waits,) if _waits is not None else ()
-"""What a workflow raises in a step that waits for an event, to begin it anew when the event has come."""
-
-_APPROVED: Final = "qwen3guard_approved"
+_ANSWERS: Final[WeakKeyDictionary[object, dict[str, bool]]] = WeakKeyDictionary()
+"""What was answered about which call; by the store of a run, which every run has for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,39 +35,54 @@ class Question:
     arguments: Mapping[str, Any]
 
     @property
-    def call_id(self) -> str:
-        """What stands for the call: the same one has the same."""
-        text = tool_call_text({"name": self.tool_name, "args": self.arguments})
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    def call(self) -> str:
+        """What stands for the call: an equal one has the same."""
+        return _digest(tool_call_text({"name": self.tool_name, "args": self.arguments}))
+
+    def asked_as(self, call_id: str) -> InputRequiredEvent:
+        """What the person is told."""
+        return InputRequiredEvent(
+            prefix=f"{self.decision.summary}: may {self.tool_name} run?",
+            call_id=call_id,
+            tool_name=self.tool_name,
+            tool_kwargs=dict(self.arguments),
+            decision=entry(self.decision),
+        )
 
 
 async def approved(context: Context | None, question: Question) -> bool:
     """Whether a person lets the call pass. Outside of a workflow nobody can be asked, and it does not.
 
     The stream of events gets an `InputRequiredEvent` with `call_id`, `tool_name`, `tool_kwargs` and `decision`; the
-    answer is a `HumanResponseEvent` with the same `call_id` and `response`: "approve", or anything else. Nobody is
-    asked twice about the same call in one run.
+    answer is a `HumanResponseEvent` with the same `call_id` and `response`: "approve", or anything else. Equal calls of
+    one step have questions of their own; one that comes when an equal one was answered in the same run has that answer.
     """
     if context is None:
         return False
-    known: dict[str, bool] = await context.store.get(_APPROVED, default={})
-    if question.call_id not in known:
+    answers = _ANSWERS.setdefault(context.store, {})
+    call_id = await _id_of(question, context)
+    try:
         answer = await context.wait_for_event(
-            HumanResponseEvent,
-            waiter_event=InputRequiredEvent(
-                prefix=f"{question.decision.summary}: may {question.tool_name} run?",
-                call_id=question.call_id,
-                tool_name=question.tool_name,
-                tool_kwargs=dict(question.arguments),
-                decision=entry(question.decision),
-            ),
-            waiter_id=f"qwen3guard-{question.call_id}",
-            requirements={"call_id": question.call_id},
-            timeout=None,
+            HumanResponseEvent, question.asked_as(call_id), call_id, {"call_id": call_id}, timeout=None
         )
-        known = {
-            **await context.store.get(_APPROVED, default={}),
-            question.call_id: answer.get("response") == "approve",
-        }
-        await context.store.set(_APPROVED, known)
-    return known[question.call_id]
+    except WaitingForEvent:
+        if question.call in answers:
+            return answers[question.call]
+        raise
+    if answer.get("call_id") != call_id:  # workflows that go on from a saved context give it to all who wait
+        return False
+    answers[question.call] = passes = bool(answer.get("response") == "approve")
+    return passes
+
+
+async def _id_of(question: Question, context: Context) -> str:
+    """What no other call has, not even an equal one, and what is the same when the workflow begins a step anew."""
+    try:
+        await context.wait_for_event(HumanResponseEvent, requirements={"call": question.call})
+    except WaitingForEvent as waiting:  # nobody has waited for this: it is asked for the name the workflow gives it
+        return _digest(waiting.add.waiter_id)
+    raise AssertionError("no event answers this")
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

@@ -12,6 +12,7 @@ from llama_index.core.tools import BaseTool, FunctionTool, ToolOutput
 from llama_index.core.tools.types import BaseToolAsyncAdapter
 from llama_index_instrumentation import get_dispatcher
 from workflows import Context
+from workflows.runtime.types.results import WaitingForEvent
 
 from ..core.conversation import Conversation, Turn
 from ..core.decision import Action, Decision, stopping
@@ -25,7 +26,7 @@ from ..guards.protocol import Guard
 from ..reporting import decision_in
 from .calls import WITHHELD
 from .reporting import tagging
-from .review import WAITS, Question, approved
+from .review import Question, approved
 from .screener import Screener
 from .tool_values import words_of_error, words_of_output
 from .undecorated import undecorated
@@ -75,7 +76,8 @@ def guard_tool(
         guard: Who judges: a guard, or what `load_guard` takes.
         policy: What is done about verdicts at the points `tool_call` and `tool_output`. "review" at `tool_call` asks a
             person, in a workflow: an `InputRequiredEvent` with the call, answered by a `HumanResponseEvent` with the
-            same `call_id` and `response="approve"`. Elsewhere it blocks.
+            same `call_id` and `response="approve"`; the answer holds for equal calls that come later in the same run.
+            Elsewhere it blocks.
         on_block: "message": the model reads that the call or its output was withheld, as a `ToolOutput` with
             `is_error`. "raise": a `BlockedError`.
 
@@ -273,7 +275,7 @@ def _telling(name: str) -> Any:
         screen: _ToolScreen = self._screen
         try:
             output = getattr(_beneath(self), name)(*args, **kwargs)
-        except WAITS:
+        except WaitingForEvent:
             raise
         except Exception as error:  # noqa: BLE001  # it is raised again, or another in its place
             caught = error
@@ -286,7 +288,7 @@ def _telling(name: str) -> Any:
         screen: _ToolScreen = self._screen
         try:
             output = await getattr(_beneath(self), name)(*args, **kwargs)
-        except WAITS:
+        except WaitingForEvent:
             raise
         except Exception as error:  # noqa: BLE001  # it is raised again, or another in its place
             caught = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import warnings
 from collections.abc import Callable
@@ -356,26 +357,81 @@ async def test_of_a_withheld_call_no_words_stay(make: Callable[..., Any], named:
 
 # --- a person decides ---
 
+REVIEW = {"points": {"tool_call": "review", "tool_output": "flag", "prompt": "flag"}}
+
+
+async def questions(handler: Any, *answers: str) -> list[Any]:
+    """What is asked until the run ends; the answers are given in turn, the last one to all that is left."""
+    asked: list[Any] = []
+    async with asyncio.timeout(10):
+        async for event in handler.stream_events():
+            if isinstance(event, InputRequiredEvent):
+                answer = answers[min(len(asked), len(answers) - 1)]
+                asked.append(event)
+                handler.ctx.send_event(HumanResponseEvent(response=answer, call_id=event.call_id))
+        assert str(await handler) == "All done."
+    return asked
+
 
 @AGENTS
 @pytest.mark.parametrize("says_yes", [True, False])
 async def test_a_person_decides_about_a_call_once(make: Callable[..., Any], says_yes: bool) -> None:
-    world, judge = World(chat_llm(calls(f"a {CANARY}"), calls(f"a {CANARY}"), says("All done."))), fake_guard()
-    agent = guard_agent(
-        make(world), judge, {"points": {"tool_call": "review", "tool_output": "flag", "prompt": "flag"}}
-    )
-    handler = agent.run(user_msg="hi")
-    asked = []
-    async for event in handler.stream_events():
-        if isinstance(event, InputRequiredEvent):
-            asked.append(event)
-            answer = "approve" if says_yes else "reject"
-            handler.ctx.send_event(HumanResponseEvent(response=answer, call_id=event.call_id))
-    assert str(await handler) == "All done."
-    (question,) = asked
+    world = World(chat_llm(calls(f"a {CANARY}"), calls(f"a {CANARY}"), says("All done.")))
+    agent = guard_agent(make(world), fake_guard(), REVIEW)
+    (question,) = await questions(agent.run(user_msg="hi"), "approve" if says_yes else "reject")
     assert (question.tool_name, question.tool_kwargs) == ("search", {"q": f"a {CANARY}"})
     assert CANARY not in question.prefix
     assert world.ran == ([f"a {CANARY}"] * 2 if says_yes else [])
+
+
+@AGENTS
+@pytest.mark.parametrize(("answers", "runs"), [(["approve"], 6), (["no"], 0), (["no", "approve", "no"], 1)])
+async def test_equal_calls_of_one_step_are_asked_about_one_by_one(
+    make: Callable[..., Any], answers: list[str], runs: int
+) -> None:
+    """More of them than a workflow has workers for."""
+    world = World(chat_llm(calls(*[f"a {CANARY}"] * 6), says("All done.")))
+    agent = guard_agent(make(world), fake_guard(), REVIEW)
+    asked = await questions(agent.run(user_msg="hi"), *answers)
+    assert len({question.call_id for question in asked}) == 6
+    assert world.ran == [f"a {CANARY}"] * runs
+
+
+@AGENTS
+async def test_the_next_run_with_a_context_asks_anew(make: Callable[..., Any]) -> None:
+    world = World(chat_llm(calls(f"a {CANARY}"), says("All done.")))
+    agent = guard_agent(make(world), fake_guard(), REVIEW)
+    context: Any = Context(agent)
+    for answer, ran in (("approve", 1), ("no", 1), ("approve", 2)):
+        assert len(await questions(agent.run(user_msg="hi", ctx=context), answer)) == 1
+        assert world.ran == [f"a {CANARY}"] * ran
+
+
+@pytest.mark.filterwarnings("ignore:Skipping serialization")
+@pytest.mark.parametrize("pause", [0.2, 0], ids=["late", "at once"])
+async def test_a_run_that_goes_on_from_a_saved_context_takes_the_answers(pause: float) -> None:
+    """Answers that come at once a workflow gives to every call that waits: to none of them more than it was given."""
+    world = World(chat_llm(calls(f"a {CANARY}", f"b {CANARY}", f"b {CANARY}"), says("All done.")))
+    agent = guard_agent(function_agent(world), fake_guard(), REVIEW)
+    handler = agent.run(user_msg="hi")
+    asked: list[Any] = []
+    async with asyncio.timeout(10):
+        async for event in handler.stream_events():
+            asked += [event] if isinstance(event, InputRequiredEvent) else []
+            if len(asked) == 3:
+                break
+    await asyncio.sleep(0.1)  # until the last one waits
+    saved = json.loads(json.dumps(handler.ctx.to_dict()))
+    await handler.cancel_run()
+    again = agent.run(ctx=Context.from_dict(agent, saved))
+    await again.ctx.store.set("memory", ChatMemoryBuffer.from_defaults())  # LlamaIndex does not save it
+    await asyncio.sleep(pause)
+    for question, answer in zip(asked, ("no", "approve", "no"), strict=True):
+        again.ctx.send_event(HumanResponseEvent(response=answer, call_id=question.call_id))
+    asked_again = await questions(again, "no")
+    approved = [asked[1].tool_kwargs["q"]]
+    assert world.ran == approved if pause else world.ran in ([], approved)
+    assert not (pause and asked_again)
 
 
 def test_wrong_settings_are_named() -> None:
