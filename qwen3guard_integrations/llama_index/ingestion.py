@@ -18,7 +18,7 @@ from ..core.policy import Policy
 from ..core.screening import Item
 from ..guards.journal import JournalGuard, innermost
 from ..guards.protocol import Guard
-from .nodes import GuardedComponent, unspanned
+from .nodes import GuardedComponent, parted, unspanned
 from .screener import Screener
 
 
@@ -28,9 +28,11 @@ class Qwen3GuardTransform(GuardedComponent, TransformComponent):
     For `IngestionPipeline(transformations=[splitter, Qwen3GuardTransform(guard=...), embed_model])`, and wherever
     LlamaIndex takes transformations. Put it behind the splitter, so that a harmful passage takes no whole document
     with it, and before the embedding. What is judged is all that is stored: the content of each node with all its
-    metadata, since other postprocessors may bring any of it into a prompt later. Nodes without words pass. What the
-    policy redacts goes on as a new node with the policy's `redaction` for its text, without metadata and embedding;
-    what it drops, blocks or gives to a person to review is left out.
+    metadata, since other postprocessors may bring any of it into a prompt later. The relations of a node (to its
+    neighbours, to its document) repeat metadata too: where that is not what was judged and passes, the node goes on as
+    a copy whose relations have none. Nodes without words pass. What the policy redacts goes on as a new node with the
+    policy's `redaction` for its text, without metadata and embedding; what it drops, blocks or gives to a person to
+    review is left out.
 
     The cache of a pipeline knows guard, policy and settings; with a guard that `load_guard` did not make it is of use
     to this object only.
@@ -106,7 +108,8 @@ class Qwen3GuardTransform(GuardedComponent, TransformComponent):
             batch = nodes[start : start + self.batch_size]
             outcomes = yield from self._outcomes(batch, self.metadata_mode)
             passing += [node for node in outcomes if node is not None]
-        return passing
+        everything = self.metadata_mode == MetadataMode.ALL
+        return parted(passing, None if everything else {node.node_id for node in nodes})
 
     def _notes(self, decision: Decision) -> dict[str, Any]:
         """Flat, as many vector stores want it."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
 from typing import Any, Final, Literal, TypeVar
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -84,16 +85,43 @@ def item_of(text: str, query: str = "") -> Item | None:
 def redacted(node: BaseNode, text: str) -> BaseNode:
     """A new node in place of `node`, with its id and its relations, and `text` for all its words."""
     kind = Document if isinstance(node, Document) else TextNode
-    relations: dict[Any, Any] = {
-        name: [*map(_bare, related)] if isinstance(related, list) else _bare(related)
-        for name, related in node.relationships.items()
-    }
-    return kind(id_=node.node_id, text=text, relationships=relations)
+    return kind(id_=node.node_id, text=text, relationships=_relations(node, _bare))
 
 
 def _bare(related: RelatedNodeInfo) -> RelatedNodeInfo:
     """Without metadata and hash, which repeat what is written in the node."""
     return RelatedNodeInfo(node_id=related.node_id, node_type=related.node_type)
+
+
+def parted(passing: Sequence[BaseNode], others: Container[str] | None = None) -> list[BaseNode]:
+    """`passing`, whose relations repeat the metadata only of nodes that are among them, or their own.
+
+    Splitters write down with each node the metadata of those before and behind it. A node whose relations repeat what
+    may not pass goes on as a copy.
+
+    Args:
+        passing: What goes on; what is redacted in its new form.
+        others: The ids that this is about; None for all.
+    """
+    metadata = {node.node_id: node.metadata for node in passing}
+
+    def apart(node: BaseNode, related: RelatedNodeInfo) -> RelatedNodeInfo:
+        said = related.metadata.items()
+        known = said <= node.metadata.items() or said <= metadata.get(related.node_id, {}).items()
+        return related if known or (others is not None and related.node_id not in others) else _bare(related)
+
+    parts = [_relations(node, partial(apart, node)) for node in passing]
+    return [
+        node if relations == node.relationships else node.model_copy(update={"relationships": relations})
+        for node, relations in zip(passing, parts, strict=True)
+    ]
+
+
+def _relations(node: BaseNode, made_of: Callable[[RelatedNodeInfo], RelatedNodeInfo]) -> dict[Any, Any]:
+    return {
+        name: [*map(made_of, related)] if isinstance(related, list) else made_of(related)
+        for name, related in node.relationships.items()
+    }
 
 
 def annotated(node: BaseNode, notes: Mapping[str, Any]) -> BaseNode:
@@ -231,8 +259,9 @@ class Qwen3GuardNodePostprocessor(GuardedComponent, BaseNodePostprocessor):
     What is judged is what reaches the prompt: the content of each node with its metadata, at the point `document`. All
     nodes are judged with one question to the guard (1,024 nodes or two million characters at a time); nodes without
     words pass. What the policy redacts goes on as a new node with the policy's `redaction` for its text and without
-    metadata; what it drops, blocks or gives to a person to review is left out. When none may pass, a warning is
-    logged, and query engines answer "Empty Response".
+    metadata; what it drops, blocks or gives to a person to review is left out. A neighbour whose relations repeat
+    metadata of such a node goes on as a copy without it. When none may pass, a warning is logged, and query engines
+    answer "Empty Response".
 
     Put it last: a postprocessor behind it may bring in text that was not judged. `as_retriever(node_postprocessors=)`
     ignores postprocessors; use `guard_retriever`.
@@ -298,12 +327,14 @@ class Qwen3GuardNodePostprocessor(GuardedComponent, BaseNodePostprocessor):
         context = query.query_str if self.with_query and query is not None else ""
         passing = yield from self._kept(nodes, context)
         missing = len(nodes) - len(passing)
+        found: Sequence[NodeWithScore] = ()
         if missing and self.refill is not None and query is not None:
             found = yield query
             passing += yield from self._further(_others(found, nodes), missing, context)
         if nodes and not passing:
             logger.warning("none of %d nodes may pass", len(nodes))
-        return passing
+        others = {node.node_id for node in chain(nodes, found)}
+        return [*map(_with_node, passing, parted([node.node for node in passing], others))]
 
     def _further(
         self, nodes: Iterator[NodeWithScore], missing: int, context: str
@@ -321,11 +352,11 @@ class Qwen3GuardNodePostprocessor(GuardedComponent, BaseNodePostprocessor):
         self, nodes: Sequence[NodeWithScore], context: str
     ) -> Generator[list[Item], list[Decision], list[NodeWithScore]]:
         outcomes = yield from self._outcomes((node.node for node in nodes), MetadataMode.LLM, context)
-        return [
-            node if after is node.node else NodeWithScore(node=after, score=node.score)
-            for node, after in zip(nodes, outcomes, strict=True)
-            if after is not None
-        ]
+        return [_with_node(node, after) for node, after in zip(nodes, outcomes, strict=True) if after is not None]
+
+
+def _with_node(scored: NodeWithScore, node: BaseNode) -> NodeWithScore:
+    return scored if scored.node is node else NodeWithScore(node=node, score=scored.score)
 
 
 def _others(found: Sequence[NodeWithScore], known: Sequence[NodeWithScore]) -> Iterator[NodeWithScore]:

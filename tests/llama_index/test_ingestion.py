@@ -117,6 +117,53 @@ async def test_what_prompts_may_get_from_neighbours_is_judged(lane: Lane) -> Non
     assert texts(await passing(lane, by_prompt, made)) == ["one", "two", "four", "five"]
 
 
+def windows(text: str, **settings: Any) -> list[BaseNode]:
+    """Its sentences, each with its neighbours in its metadata, and the metadata of its neighbours in its relations."""
+    parser = SentenceWindowNodeParser.from_defaults(window_size=1, sentence_splitter=lambda text: text.split("|"))
+    return parser([Document(text=text, **settings)])
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+@pytest.mark.parametrize("mode", [MetadataMode.ALL, MetadataMode.LLM])
+@pytest.mark.parametrize("policy", [None, {"points": {"document": "redact"}}])
+async def test_what_may_not_pass_is_not_in_the_relations_of_its_neighbours(
+    lane: Lane, batch_size: int, mode: MetadataMode, policy: Any
+) -> None:
+    made = windows(f"one|two|three|the fourth {CANARY}|five|six|seven|eight")
+    before = [node.model_dump_json() for node in made]
+    step = Qwen3GuardTransform(guard=guard(), policy=policy, batch_size=batch_size, metadata_mode=mode)
+    found = await passing(lane, step, made)
+    for node in found:
+        own = node.model_dump_json(exclude={"metadata"} if mode == MetadataMode.LLM else set())
+        beside = {related.node_id for related in (node.prev_node, node.next_node) if related is not None}
+        assert CANARY not in own or (mode == MetadataMode.LLM and made[3].node_id not in beside)
+        assert node.ref_doc_id == made[0].ref_doc_id
+    assert [node.model_dump_json() for node in made] == before
+    for place in (0, 6, 7):
+        assert made[place] in found
+        assert any(node is made[place] for node in found)
+
+
+async def test_relations_say_nothing_that_was_not_judged(lane: Lane) -> None:
+    """Of a neighbour in another process, of a document whose metadata its nodes do not have."""
+    made = windows(f"one|two|the third {CANARY}|four")
+    [found] = await passing(lane, Qwen3GuardTransform(guard=guard()), made[:1])
+    assert found.next_node.node_id == made[1].node_id
+    assert CANARY not in found.model_dump_json()
+    bare = SentenceSplitter(chunk_size=60, chunk_overlap=0, tokenizer=str.split, include_metadata=False)
+    found = await passing(lane, Qwen3GuardTransform(guard=guard()), bare(DOCUMENTS))
+    assert texts(found) == ["Bread is baked. It rises first.", "Fine words."]
+    assert [node.ref_doc_id for node in found] == ["bread", "titled"]
+    assert CANARY not in repr([node.model_dump_json() for node in found])
+
+
+async def test_safe_neighbours_stay_the_same_objects(lane: Lane) -> None:
+    made = windows("one|two|three", metadata={"title": "fine"})
+    found = await passing(lane, Qwen3GuardTransform(guard=guard(), batch_size=1), made)
+    assert [*map(id, found)] == [*map(id, made)]
+    assert found[0].next_node.metadata["window"] == "one two three"
+
+
 async def test_what_is_redacted_keeps_its_place(lane: Lane) -> None:
     step = Qwen3GuardTransform(guard=guard(), policy={"points": {"document": "redact"}})
     found = await lane(pipeline(splitter(), step, MockEmbedding(embed_dim=8)), "run", documents=DOCUMENTS)

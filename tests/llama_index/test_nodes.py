@@ -8,6 +8,7 @@ import logging
 import pickle
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -157,6 +158,34 @@ async def test_what_is_redacted_goes_on_without_what_repeats_it(lane: Lane) -> N
     assert CANARY not in found.model_dump_json()
     assert before.node is harmful
     assert harmful.text == CANARY
+
+
+def shelved(*texts: str) -> list[NodeWithScore]:
+    """Nodes in a row, whose relations repeat the titles of their neighbours."""
+    nodes = [TextNode(text="x", id_=f"n{place}", metadata={"title": text}) for place, text in enumerate(texts)]
+    for one, other in pairwise(nodes):
+        one.relationships[NodeRelationship.NEXT] = other.as_related_node_info()
+        other.relationships[NodeRelationship.PREVIOUS] = one.as_related_node_info()
+    return scored(*nodes)
+
+
+@pytest.mark.parametrize("policy", [None, REDACTING])
+async def test_what_may_not_pass_is_not_in_the_relations_of_its_neighbours(lane: Lane, policy: Any) -> None:
+    nodes = shelved("one", "two", f"third {CANARY}", "four", "five", "six")
+    before = [node.model_dump_json() for node in nodes]
+    found = await passing(lane, nodes, policy=policy)
+    assert CANARY not in repr([node.model_dump_json() for node in found])
+    assert [node.node.next_node.node_id for node in found[:2]] == ["n1", "n2"]
+    assert [node for node in found if node in nodes] == [nodes[place] for place in (0, 4, 5)]
+    assert [node.score for node in found[:2]] == [node.score for node in nodes[:2]]
+    assert [node.model_dump_json() for node in nodes] == before
+
+
+async def test_further_results_do_not_bring_it_back_in_their_relations(lane: Lane) -> None:
+    nodes = shelved("one", f"two {CANARY}", "three")
+    found = await passing(lane, nodes[:2], refill=Shelf(nodes))
+    assert ids(found) == ["n0", "n2"]
+    assert CANARY not in repr([node.model_dump_json() for node in found])
 
 
 async def test_nothing_of_an_image_or_an_object_is_left_when_it_is_redacted(lane: Lane) -> None:
