@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from functools import wraps
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, wraps
 from typing import Any, Final, TypeVar
 
 from llama_index.core.workflow import Event, StopEvent
@@ -13,7 +15,7 @@ from llama_index.core.workflow import Event, StopEvent
 from ..core.conversation import Conversation, Role, Turn
 from ..core.decision import Decision, stopping
 from ..core.errors import BlockedError, GuardConfigurationError
-from ..core.flow import arun
+from ..core.flow import arun, run
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
@@ -22,7 +24,7 @@ from .answer import OnBlock
 from .screener import Screener
 
 _RESULT: Final = "_result"  # where a StopEvent keeps what it gives
-F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+F = TypeVar("F", bound=Callable[..., Any])
 _ROLES: Final[Mapping[Point, Role]] = {
     Point.RESPONSE: "assistant",
     Point.REASONING: "assistant",
@@ -50,6 +52,7 @@ def guard_step(
     What the step takes is judged before it begins, what it gives before the event goes on, each with one question.
     What the policy redacts or drops is replaced by its `redaction` in a copy of the event. Steps that give the same
     guard a `Screener` pay for no text twice. What a step itself writes into the stream of events, no decorator can see.
+    A step that is a plain `def` stays one, and waits for the guard in the thread that LlamaIndex gives it.
 
     Args:
         guard: Who judges: a guard, or what `load_guard` takes.
@@ -69,8 +72,7 @@ def guard_step(
     """
     if on_block not in ("refuse", "raise"):
         raise GuardConfigurationError(f"on_block={on_block!r}: it is 'refuse' or 'raise'")
-    screener = Screener.of(guard, policy)
-    taken, given = _points(takes), _points(gives)
+    screen = _StepScreen(Screener.of(guard, policy), _points(takes), _points(gives), on_block == "raise")
 
     def decorate(function: F) -> F:
         if on_block == "refuse" and not _may_stop(function):
@@ -78,28 +80,51 @@ def guard_step(
                 f"{function.__name__} cannot end the workflow with a refusal: it gives no StopEvent",
                 hint='add StopEvent to what it is annotated to return, or choose on_block="raise"',
             )
+        decide, adecide = screen.screener.decide, screen.screener.adecide
 
         @wraps(function)
-        async def guarded(*args: Any, **kwargs: Any) -> Any:
-            event = next((one for one in (*args, *kwargs.values()) if isinstance(one, Event)), None)
-            texts = _texts(event, taken)
-            stopped, changed = await arun(_screened(event, texts, (), screener.policy), screener.adecide)
-            if stopped is None:
-                args = tuple(changed if one is event else one for one in args)
-                kwargs = {name: changed if one is event else one for name, one in kwargs.items()}
-                result = await function(*args, **kwargs)
-                asked = tuple(Turn(role="user", content=text) for _, point, text in texts if point is Point.PROMPT)
-                flow = _screened(result, _texts(result, given), asked, screener.policy)
-                stopped, changed = await arun(flow, screener.adecide)
-            if stopped is None:
-                return changed
-            if on_block == "raise":
-                raise BlockedError(stopped)
-            return StopEvent(result=screener.policy.refused(stopped))
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            flow = screen.around(partial(function, *args, **kwargs))
+            return run(flow, lambda ask: ask() if isinstance(ask, partial) else decide(ask))
 
-        return guarded  # type: ignore[return-value]
+        @wraps(function)
+        async def aguarded(*args: Any, **kwargs: Any) -> Any:
+            async def answer(ask: Any) -> Any:
+                return await (ask() if isinstance(ask, partial) else adecide(ask))
+
+            return await arun(screen.around(partial(function, *args, **kwargs)), answer)
+
+        return aguarded if inspect.iscoroutinefunction(function) else guarded  # type: ignore[return-value]
 
     return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class _StepScreen:
+    """Screens what a step takes and gives."""
+
+    screener: Screener
+    takes: Mapping[str, Point]
+    gives: Mapping[str, Point]
+    raises: bool
+
+    def around(self, step: partial[Any]) -> Generator[Any, Any, Any]:
+        """What the step gives; yields what is to be decided, and the step when it is to be called."""
+        policy = self.screener.policy
+        event = next((one for one in (*step.args, *step.keywords.values()) if isinstance(one, Event)), None)
+        texts = _texts(event, self.takes)
+        stopped, changed = yield from _screened(event, texts, (), policy)
+        if stopped is None:
+            args = [changed if one is event else one for one in step.args]
+            kwargs = {name: changed if one is event else one for name, one in step.keywords.items()}
+            result = yield partial(step.func, *args, **kwargs)
+            asked = tuple(Turn(role="user", content=text) for _, point, text in texts if point is Point.PROMPT)
+            stopped, changed = yield from _screened(result, _texts(result, self.gives), asked, policy)
+        if stopped is None:
+            return changed
+        if self.raises:
+            raise BlockedError(stopped)
+        return StopEvent(result=policy.refused(stopped))
 
 
 def _points(fields: Mapping[str, Point | str] | None) -> dict[str, Point]:
@@ -111,7 +136,11 @@ def _points(fields: Mapping[str, Point | str] | None) -> dict[str, Point]:
 
 def _may_stop(function: Callable[..., Any]) -> bool:
     """Whether a plain `StopEvent` is among what a step is annotated to give."""
-    hint = typing.get_type_hints(inspect.unwrap(function)).get("return")
+    function = inspect.unwrap(function)
+    try:
+        hint = typing.get_type_hints(function).get("return")
+    except NameError:  # an event with a name that only the function knows in which the workflow is defined
+        return "StopEvent" in re.findall(r"\w+", str(function.__annotations__.get("return")))
     return StopEvent in (hint, *typing.get_args(hint))
 
 

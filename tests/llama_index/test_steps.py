@@ -106,6 +106,58 @@ async def test_fields_that_are_no_strings_are_not_let_through() -> None:
         await flow().run(question=7)
 
 
+def plain(**settings: Any) -> Workflow:
+    """A workflow whose only step is a plain function."""
+
+    class Flow(Workflow):
+        @step
+        @guard_step(GUARD, takes={"q": "prompt"}, gives={"result": "response"}, **settings)
+        def only(self, ev: StartEvent) -> StopEvent:
+            """Answers."""
+            return StopEvent(result=f"{ev.q} {ev.get('also', '')}".strip())
+
+    return Flow(timeout=10)
+
+
+async def test_a_step_may_be_a_plain_function() -> None:
+    assert await plain().run(q="hi") == "hi"
+    given: Any
+    for given in ({"q": f"a {CANARY}"}, {"q": "hi", "also": CANARY}):
+        assert await plain().run(**given) == REFUSAL
+        assert await plain(policy={"unsafe": "redact", "redaction": "[gone]"}).run(**given) == "[gone]"
+        with pytest.raises(BlockedError):
+            await plain(on_block="raise").run(**given)
+
+
+async def test_events_may_be_defined_beside_the_workflow() -> None:
+    """Annotations that are strings, as in this file, do not say which they are."""
+
+    class Near(Event):
+        q: str
+
+    class Flow(Workflow):
+        @step
+        @guard_step(GUARD, takes={"q": "prompt"})
+        async def begin(self, ev: StartEvent) -> Near | StopEvent:
+            """Begins."""
+            return Near(q=ev.q)
+
+        @step
+        @guard_step(GUARD, takes={"q": "prompt"})
+        async def end(self, ev: Near) -> StopEvent:
+            """Ends."""
+            return StopEvent(result=ev.q)
+
+    assert await Flow(timeout=10).run(q="hi") == "hi"
+    assert await Flow(timeout=10).run(q=CANARY) == REFUSAL
+
+    async def gives_no_stop(self: Any, ev: StartEvent) -> Near:
+        return Near(q="")
+
+    with pytest.raises(GuardConfigurationError, match="gives no StopEvent"):
+        guard_step(GUARD)(gives_no_stop)
+
+
 def test_wrong_settings_are_named() -> None:
     wrong: Any = {"q": "propmt"}
     with pytest.raises(GuardConfigurationError, match="propmt"):
