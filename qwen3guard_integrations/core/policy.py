@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -32,10 +33,6 @@ def _action_as_rule(value: object) -> object:
     return {"unsafe": value} if isinstance(value, str | Action) else value
 
 
-def _category_by_name(value: object) -> object:
-    return Category(value) if isinstance(value, str) else value
-
-
 class Rule(Value):
     """Actions for the two severities that are not Safe; what is left out comes from the next wider rule.
 
@@ -50,9 +47,7 @@ class Rule(Value):
     controversial: Action | None = None
 
 
-CategoryRules = dict[
-    Annotated[Category, BeforeValidator(_category_by_name)], Annotated[Rule, BeforeValidator(_action_as_rule)]
-]
+CategoryRules = dict[Category, Annotated[Rule, BeforeValidator(_action_as_rule)]]
 
 
 class PointRule(Rule):
@@ -230,20 +225,22 @@ class Policy(PointRule):
                 hint="rename or convert the file",
             )
         try:
-            return cls.model_validate(reader(path.read_text(encoding="utf-8")) or {})
+            settings = reader(path.read_text(encoding="utf-8")) or {}
         except OSError as error:
             raise GuardConfigurationError(
                 f"cannot read the policy file {path}: {error.strerror or type(error).__name__}"
             ) from error
-        except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise GuardConfigurationError(f"policy file {path}: {wrong}") from error
         except (ValueError, yaml.YAMLError) as error:
             raise GuardConfigurationError(f"policy file {path} cannot be parsed: {error}") from error
+        return cls._of_settings(settings, f"policy file {path}")
 
     @classmethod
     def of(cls, value: Policy | Mapping[str, Any] | str | Path | None) -> Policy:
-        """A policy from whatever names one: a policy, a dictionary, "strict", "loose", a file, or None (strict)."""
+        """A policy from whatever names one: a policy, a dictionary, "strict", "loose", a file, or None (strict).
+
+        Raises:
+            GuardConfigurationError: It is none of these, or a setting is wrong; its name is in the message.
+        """
         match value:
             case Policy():
                 return value
@@ -252,9 +249,23 @@ class Policy(PointRule):
             case "loose":
                 return cls.loose()
             case Mapping():
-                return cls.model_validate(value)
-            case _:
+                return cls._of_settings(value, "policy")
+            case str() if Path(value).suffix.lower() not in _READERS:
+                raise GuardConfigurationError(f"policy {value!r} is neither {_NAMED}")
+            case str() | PathLike():
                 return cls.from_file(value)
+            case _:
+                raise GuardConfigurationError(
+                    f"policy of type {type(value).__name__} is neither a Policy nor a dictionary nor {_NAMED}"
+                )
+
+    @classmethod
+    def _of_settings(cls, settings: Any, source: str) -> Self:
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            wrong = "; ".join(_wrong(e["loc"], e["type"], e["msg"]) for e in error.errors())
+            raise GuardConfigurationError(f"{source}: {wrong}") from error
 
 
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -263,6 +274,26 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     ".yml": yaml.safe_load,
     ".json": json.loads,
 }
+_NAMED: Final = '"strict" nor "loose" nor a {}, {}, {} or {} file'.format(*_READERS)
+
+
+def _wrong(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    """Which setting is wrong, and what may stand there."""
+    if kind == "extra_forbidden":
+        message = f"no such setting; there are {', '.join(_settings_at(place))}"
+    return f"{'.'.join(map(str, place))}: {message}"
+
+
+def _settings_at(place: tuple[int | str, ...]) -> Iterable[str]:
+    match place:
+        case (_,):
+            return Policy.model_fields
+        case ("thresholds", _):
+            return Thresholds.model_fields
+        case ("points", _, _):
+            return PointRule.model_fields
+        case _:
+            return Rule.model_fields
 
 
 def filled(text: str, decision: Decision) -> str:

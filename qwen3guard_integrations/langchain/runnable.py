@@ -107,7 +107,8 @@ class Qwen3GuardRunnable(RunnableSerializable[Any, Any]):
         policy: Policy | Mapping[str, Any] | str | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(guard=guard, policy=policy, **settings)
+        # pydantic would hide what `Policy.of` raises in an error of its own
+        super().__init__(guard=guard, policy=Policy.of(policy), **settings)
 
     @field_validator("guard", mode="before")
     @classmethod

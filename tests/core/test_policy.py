@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -211,6 +212,40 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], name: str, tmp_path:
     with pytest.raises(GuardConfigurationError, match=name) as raised:
         Policy.from_file(file)
     assert str(file) in str(raised.value)
+    with pytest.raises(GuardConfigurationError, match=f"^policy: {name}"):
+        Policy.of(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "instead"),
+    [
+        ({"point": {}}, "mode, unsafe, controversial, categories, points, thresholds, second_look"),
+        ({"thresholds": {"unsave": 1}}, "unsafe, controversial"),
+        ({"points": {"prompt": {"mood": "loose"}}}, "mode, unsafe, controversial, categories"),
+        ({"points": {"prompt": {"categories": {"PII": {"mood": "loose"}}}}}, "mode, unsafe, controversial"),
+        ({"categories": {"PII": {"mood": "loose"}}}, "mode, unsafe, controversial"),
+        ({"points": {"promt": "block"}}, "'prompt', 'response', 'reasoning', 'tool_call', 'tool_output' or 'document'"),
+        ({"categories": {"Weather": "block"}}, "'PII', 'Suicide & Self-Harm', 'Unethical Acts'"),
+        ({"unsafe": "explode"}, "'allow', 'flag', 'redact'"),
+    ],
+)
+def test_what_may_stand_instead_of_a_wrong_setting_is_said(settings: dict[str, Any], instead: str) -> None:
+    with pytest.raises(GuardConfigurationError, match=re.escape(instead)):
+        Policy.of(settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("losse", 'policy \'losse\' is neither "strict" nor "loose" nor a .toml, .yaml, .yml or .json file'),
+        ("policy.ini", "policy 'policy.ini' is neither"),
+        (5, 'policy of type int is neither a Policy nor a dictionary nor "strict"'),
+        (b"strict", "policy of type bytes is neither"),
+    ],
+)
+def test_what_is_no_policy_is_told_what_a_policy_is(value: Any, says: str) -> None:
+    with pytest.raises(GuardConfigurationError, match=re.escape(says)):
+        Policy.of(value)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from langgraph.graph.message import MessagesState
 
 from qwen3guard_integrations import (
     BlockedError,
+    GuardConfigurationError,
     GuardError,
     GuardResponseError,
     GuardTimeoutError,
@@ -276,6 +277,12 @@ async def test_configurable_policy(lane: Lane) -> None:
         assert await lane(chain.with_config(configurable={"policy": policy}), "invoke", "my salary") == "my salary"
     with pytest.raises(BlockedError):
         await lane(chain, "invoke", "my salary")
+
+
+@pytest.mark.parametrize("policy", ["losse", {"point": {}}, 5])
+def test_a_wrong_policy_is_an_error_of_the_guards_own(policy: Any) -> None:
+    with pytest.raises(GuardConfigurationError, match="policy"):
+        screen(policy)
 
 
 @pytest.fixture
