@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 NEWER := .venv-newer
+OPENAI2 := .venv-openai2
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -12,10 +13,10 @@ export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newer lint format bench docs demo-guard clean
+.PHONY: help demo test test-newer test-openai2 lint format bench docs demo-guard clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.pip: constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +48,18 @@ $(NEWER)/.dev: pyproject.toml
 test-newer: $(NEWER)/.dev ## the LangChain tests with LangChain 1.5 and langchain-core 1.8 or newer
 	$(NEWER)/bin/python -m pytest tests/langchain docs/agents.md docs/langchain.md docs/streaming.md $(ARGS)
 
+$(OPENAI2)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(OPENAI2)
+	$(OPENAI2)/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(OPENAI2)/bin/pip install --quiet --disable-pip-version-check --editable ".[langchain,llama-index,transformers,eval]" \
+		--group dev llama-index-llms-openai "openai<3" "$$(grep '^torch==' constraints.txt)"
+	touch $@
+
+test-openai2: $(OPENAI2)/.dev ## the tests of guards on servers with openai 2, beside LlamaIndex's OpenAI LLM
+	$(OPENAI2)/bin/python -m pytest tests/guards/test_openai*.py tests/guards/test_llama_guard.py \
+		tests/guards/test_moderation.py tests/guards/test_load.py tests/evaluation/test_runner_servers.py \
+		tests/llama_index/test_openai_llm.py $(ARGS)
+
 lint: $(VENV)/.dev ## style and strict types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -68,4 +81,4 @@ demo-guard: $(VENV)/.dev ## train the demo guards anew and write their model car
 	$(BIN)/python -m tools.demo_guard
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(NEWER) site dist build .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(NEWER) $(OPENAI2) site dist build .mypy_cache .ruff_cache

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from packaging.requirements import Requirement
 
 import qwen3guard_integrations
 from qwen3guard_integrations import guards
@@ -202,6 +203,15 @@ def test_the_names_of_the_guards_are_sorted() -> None:
     assert guards.__all__ == sorted(guards.__all__)
 
 
+PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
 def test_the_version_is_that_of_the_project() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert qwen3guard_integrations.__version__ == project["version"]
+    assert qwen3guard_integrations.__version__ == PROJECT["version"]
+
+
+@pytest.mark.parametrize("beside", ["openai<3,>=1.108.1", "openai<4,>=2.45"], ids=["LlamaIndex", "LangChain"])
+def test_the_openai_packages_of_both_frameworks_can_be_installed_beside_it(beside: str) -> None:
+    """What llama-index-llms-openai 0.8.3 and langchain-openai 1.7 need; `make test-openai2` tries it."""
+    (own,) = (needed for needed in map(Requirement, PROJECT["dependencies"]) if needed.name == "openai")
+    assert "2.54.0" in own.specifier & Requirement(beside).specifier

@@ -110,13 +110,11 @@ class Server:
             return _Open(channel.client, channel.slots, channel.starts)
 
     def _new_client(self) -> openai.AsyncOpenAI:
-        client = openai.AsyncOpenAI(
-            base_url=self._base_url, api_key=self._api_key, timeout=self._timeout, max_retries=0
-        )
+        client = _Client(base_url=self._base_url, api_key=self._api_key, timeout=self._timeout, max_retries=0)
         # What the client has taken from OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY and
         # OPENAI_CUSTOM_HEADERS is meant for another server. There is no argument that says so.
         client.organization = client.project = None
-        if hasattr(client, "admin_api_key"):  # openai >= 3
+        if hasattr(client, "admin_api_key"):  # later ones have it
             client.admin_api_key = None
         client._custom_headers = self._headers
         return client
@@ -196,6 +194,16 @@ class Server:
             f"no verdict from {self.shown} within {self._timeout:g} seconds",
             hint="raise timeout, or lower max_concurrency if the server is busy",
         )
+
+
+class _Client(openai.AsyncOpenAI):
+    """A client that keeps what it sends out of its log."""
+
+    async def _prepare_options(self, options: Any) -> Any:
+        """openai 2 logs the options of a request that are set, for debugging. The body is left out, and still sent."""
+        options = await super()._prepare_options(options)
+        options.model_fields_set.discard("json_data")
+        return options
 
 
 class _Seconds(Protocol):
