@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,30 +58,37 @@ def guard_step(
     Args:
         guard: Who judges: a guard, or what `load_guard` takes.
         policy: What is done about verdicts: whatever `Policy.of` takes. There is nobody to ask: "review" blocks.
-        takes: Fields of the event that the step takes, and their screening points. A field that is missing or None is
-            left alone; any other must be a string.
+        takes: Fields of the event that the step takes, and their screening points. None is left alone; anything else
+            must be a string. Of a step for several kinds of events each is judged by the fields that it has.
         gives: Fields of the event that it gives.
         on_block: "refuse": the workflow ends with a `StopEvent` whose result is the policy's refusal. "raise": the step
             raises a `BlockedError`.
 
     Raises:
-        GuardConfigurationError: A point is unknown; or `on_block` is, or is "refuse" for a step that gives no
-            `StopEvent`, or whose event is one with fields of its own.
+        GuardConfigurationError: No field is named; a point is unknown; or `on_block` is, or is "refuse" for a step that
+            gives no `StopEvent`, or whose event is one with fields of its own.
 
-    While the step runs: `BlockedError` as above; `TypeError` for a field that is no string; `GuardError` when the guard
-    gives no judgement, unless `Policy.on_guard_error` says otherwise.
+    While the step runs: `BlockedError` as above; `TypeError` for a field that is no string; `GuardConfigurationError`
+    for one that the event does not have; `GuardError` when the guard gives no judgement, unless
+    `Policy.on_guard_error` says otherwise.
     """
+    if not (takes or gives):
+        raise GuardConfigurationError(
+            "guard_step judges nothing: no field is named", hint='such as takes={"question": "prompt"}'
+        )
     if on_block not in ("refuse", "raise"):
         raise GuardConfigurationError(f"on_block={on_block!r}: it is 'refuse' or 'raise'")
-    screen = _StepScreen(Screener.of(guard, policy), _points(takes), _points(gives), on_block == "raise")
+    screener = Screener.of(guard, policy)
+    taken, given = _points(takes), _points(gives)
 
     def decorate(function: F) -> F:
+        screen = _StepScreen(screener, taken, given, on_block == "raise", *_several(function))
         if on_block == "refuse" and not _may_stop(function):
             raise GuardConfigurationError(
                 f"{function.__name__} cannot end the workflow with a refusal: it gives no StopEvent",
                 hint='add StopEvent to what it is annotated to return, or choose on_block="raise"',
             )
-        decide, adecide = screen.screener.decide, screen.screener.adecide
+        decide, adecide = screener.decide, screener.adecide
 
         @wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -101,25 +109,34 @@ def guard_step(
 
 @dataclass(frozen=True, slots=True)
 class _StepScreen:
-    """Screens what a step takes and gives."""
+    """Screens what a step takes and gives.
+
+    Attributes:
+        takes_several: The step takes events of several kinds, of which each may lack fields of the others.
+        gives_several: It gives some.
+    """
 
     screener: Screener
     takes: Mapping[str, Point]
     gives: Mapping[str, Point]
     raises: bool
+    takes_several: bool
+    gives_several: bool
 
     def around(self, step: partial[Any]) -> Generator[Any, Any, Any]:
         """What the step gives; yields what is to be decided, and the step when it is to be called."""
         policy = self.screener.policy
         event = next((one for one in (*step.args, *step.keywords.values()) if isinstance(one, Event)), None)
-        texts = _texts(event, self.takes)
+        texts = _texts(event, self.takes, self.takes_several)
         stopped, changed = yield from _screened(event, texts, (), policy)
         if stopped is None:
             args = [changed if one is event else one for one in step.args]
             kwargs = {name: changed if one is event else one for name, one in step.keywords.items()}
             result = yield partial(step.func, *args, **kwargs)
             asked = tuple(Turn(role="user", content=text) for _, point, text in texts if point is Point.PROMPT)
-            stopped, changed = yield from _screened(result, _texts(result, self.gives), asked, policy)
+            stopped, changed = yield from _screened(
+                result, _texts(result, self.gives, self.gives_several), asked, policy
+            )
         if stopped is None:
             return changed
         if self.raises:
@@ -134,24 +151,50 @@ def _points(fields: Mapping[str, Point | str] | None) -> dict[str, Point]:
         raise GuardConfigurationError(str(error), hint=f"known are {', '.join(Point)}") from None
 
 
-def _may_stop(function: Callable[..., Any]) -> bool:
-    """Whether a plain `StopEvent` is among what a step is annotated to give."""
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a step is annotated with; as strings where it names events that only the function knows in which the
+    workflow is defined."""
     function = inspect.unwrap(function)
     try:
-        hint = typing.get_type_hints(function).get("return")
-    except NameError:  # an event with a name that only the function knows in which the workflow is defined
-        return "StopEvent" in re.findall(r"\w+", str(function.__annotations__.get("return")))
+        return typing.get_type_hints(function)
+    except NameError:
+        return {name: str(hint) for name, hint in function.__annotations__.items()}
+
+
+def _may_stop(function: Callable[..., Any]) -> bool:
+    """Whether a plain `StopEvent` is among what a step is annotated to give."""
+    hint = _hints(function).get("return")
+    if isinstance(hint, str):
+        return "StopEvent" in re.findall(r"\w+", hint)
     return StopEvent in (hint, *typing.get_args(hint))
+
+
+def _several(function: Callable[..., Any]) -> tuple[bool, bool]:
+    """Whether a step takes, and gives, events of several kinds."""
+    hints = _hints(function)
+    given = hints.pop("return", None)
+    return any(map(_is_union, hints.values())), _is_union(given)
+
+
+def _is_union(hint: Any) -> bool:
+    if isinstance(hint, str):
+        return "|" in hint or "Union" in hint
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    return typing.get_origin(hint) in (typing.Union, types.UnionType) and len(kinds) > 1
 
 
 Text = tuple[str, Point, str]
 
 
-def _texts(event: Any, fields: Mapping[str, Point]) -> list[Text]:
-    """The texts in the fields of an event."""
+def _texts(event: Any, fields: Mapping[str, Point], several: bool) -> list[Text]:
+    """The texts in the fields of an event; one that the only kind of event lacks is a mistake."""
     found = []
     for name, point in fields.items():
         text = getattr(event, name, None)
+        if text is None and event is not None and not several and not hasattr(event, name):
+            raise GuardConfigurationError(
+                f"guard_step: {type(event).__name__} has no field {name!r}", hint="name another one, or give it None"
+            )
         if text is not None and not isinstance(text, str):
             raise TypeError(f"{type(event).__name__}.{name} is a {type(text).__name__}; guard_step judges strings")
         if text and text.strip():

@@ -92,18 +92,47 @@ async def test_an_answer_is_judged_with_its_question() -> None:
 
     class Flow(Workflow):
         @step
-        @guard_step(judge, takes={"q": "prompt", "missing": "prompt"}, gives={"result": "response"})
+        @guard_step(judge, takes={"q": "prompt", "other": "prompt"}, gives={"result": "response"})
         async def only(self, ev: StartEvent) -> StopEvent:
             """Answers."""
             return StopEvent(result="fine")
 
-    assert await Flow(timeout=10).run(q="hi") == "fine"
+    assert await Flow(timeout=10).run(q="hi", other=None) == "fine"
     assert [[turn.content for turn in call[0].turns] for call in judge.calls] == [["hi"], ["hi", "fine"]]
 
 
 async def test_fields_that_are_no_strings_are_not_let_through() -> None:
     with pytest.raises(TypeError, match="question is a int"):
         await flow().run(question=7)
+
+
+async def test_a_field_that_no_event_has_is_a_mistake() -> None:
+    with pytest.raises(GuardConfigurationError, match="no field is named"):
+        guard_step(GUARD)
+    fields: Any
+    for fields in ({"takes": {"qestion": "prompt"}}, {"gives": {"reslut": "response"}}):
+
+        class Flow(Workflow):
+            @step
+            @guard_step(GUARD, **fields)
+            async def only(self, ev: StartEvent) -> StopEvent:
+                """Answers."""
+                return StopEvent(result="fine")
+
+        with pytest.raises(GuardConfigurationError, match=r"has no field '(qestion|reslut)'"):
+            await Flow(timeout=10).run(question="hi")
+
+
+async def test_of_several_kinds_of_events_each_is_judged_by_the_fields_it_has() -> None:
+    class Flow(Workflow):
+        @step
+        @guard_step(GUARD, takes={"question": "prompt"}, gives={"result": "response", "question": "prompt"})
+        async def only(self, ev: StartEvent | Asked) -> Asked | StopEvent:
+            """Asks anew, and answers."""
+            return StopEvent(result=ev.question) if isinstance(ev, Asked) else Asked(question=ev.get("q"))
+
+    assert await Flow(timeout=10).run(q="hi") == "hi"
+    assert await Flow(timeout=10).run(q=CANARY) == REFUSAL
 
 
 def plain(**settings: Any) -> Workflow:
@@ -155,7 +184,7 @@ async def test_events_may_be_defined_beside_the_workflow() -> None:
         return Near(q="")
 
     with pytest.raises(GuardConfigurationError, match="gives no StopEvent"):
-        guard_step(GUARD)(gives_no_stop)
+        guard_step(GUARD, takes={"q": "prompt"})(gives_no_stop)
 
 
 def test_wrong_settings_are_named() -> None:
@@ -164,11 +193,11 @@ def test_wrong_settings_are_named() -> None:
         guard_step(GUARD, takes=wrong)
     wrong = "explode"
     with pytest.raises(GuardConfigurationError, match="on_block='explode'"):
-        guard_step(GUARD, on_block=wrong)
+        guard_step(GUARD, takes={"q": "prompt"}, on_block=wrong)
 
     async def gives_no_stop(self: Any, ev: StartEvent) -> Asked:
         return Asked(question="")
 
     with pytest.raises(GuardConfigurationError, match="gives no StopEvent"):
-        guard_step(GUARD)(gives_no_stop)
-    guard_step(GUARD, on_block="raise")(gives_no_stop)
+        guard_step(GUARD, takes={"q": "prompt"})(gives_no_stop)
+    guard_step(GUARD, takes={"q": "prompt"}, on_block="raise")(gives_no_stop)
