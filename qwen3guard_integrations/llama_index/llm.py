@@ -50,6 +50,8 @@ def guard_llm(
     leave token by token, each as soon as a judgement covers it; delta and cumulative text say the same. Thinking blocks
     are judged as reasoning: `{"points": {"reasoning": "drop"}}` leaves unsafe thinking out and keeps a safe answer.
     Event handlers, callbacks and spans hear of the answer what the caller gets, and of a blocked prompt nothing.
+    It can be pickled where `llm` can, for a pipeline in several processes; with it go the name and the options of a
+    guard that `load_guard` made, and no key of it.
 
     Args:
         llm: Any LLM of LlamaIndex.
@@ -66,7 +68,7 @@ def guard_llm(
     While it is used: `BlockedError` as above; `GuardError` when the guard gives no judgement, unless
     `Policy.on_guard_error` says otherwise; `GuardConfigurationError` from a method that only one provider's LLM has and
     that asks it past all others (`fill_in_middle` of Mistral's, `structured_predict_without_function_calling` of
-    Google's).
+    Google's), and from pickle, where the guard cannot be written down.
     """
     if not isinstance(llm, LLM):
         raise GuardConfigurationError(f"guard_llm takes an LLM of LlamaIndex, not {type(llm).__name__}")
@@ -95,6 +97,7 @@ def _guarded_class(base: type[LLM], screens: Screens) -> Any:
     made = metaclass(f"Guarded{base.__name__}", (base,), namespace)
     # After the class is made: LlamaIndex would put a span around each method, which tells what goes in unjudged.
     made._screens, made._beneath = screens, _bare_class(base)
+    made.__reduce_ex__ = _reducing(base, screens)
     span = get_dispatcher(base.__module__).span
     for name in _METHODS:
         told = llm_chat_callback() if name.endswith("chat") else llm_completion_callback()
@@ -141,7 +144,7 @@ def _beneath(guarded: Any) -> Any:
     return _view(guarded, guarded._beneath)
 
 
-def _view(llm: Any, kind: Any) -> Any:
+def _view(llm: Any, kind: type[LLM]) -> Any:
     """Another view of the same state."""
     view = object.__new__(kind)
     for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
@@ -157,6 +160,18 @@ def _where_no_tool_runs(name: str, base: type[LLM]) -> Any:
         return getattr(_view(self, _guarded_class(base, screens)), name)(*args, **kwargs)
 
     return _named(method, name)
+
+
+def _reducing(base: type[LLM], screens: Screens) -> Any:
+    """How a guarded LLM is pickled, whose class is made here and has no name elsewhere: the LLM, and how it is guarded.
+
+    Copies have ways of their own, which are pydantic's.
+    """
+
+    def __reduce_ex__(self: Any, protocol: Any) -> tuple[Any, ...]:  # noqa: N807
+        return guarded_llm, (_view(self, base), screens)
+
+    return __reduce_ex__
 
 
 # --- the eight methods: two kinds, whole or streamed, sync or async ---

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import pickle
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
@@ -28,16 +27,16 @@ from pydantic import ConfigDict, Field, field_serializer
 from .. import screener
 from ..core.conversation import Conversation, Turn
 from ..core.decision import Action, Decision, stopping
-from ..core.errors import BlockedError, GuardConfigurationError
+from ..core.errors import BlockedError
 from ..core.flow import arun, run
 from ..core.points import Point
 from ..core.policy import Policy
 from ..core.screening import Item
-from ..guards.journal import JournalGuard, innermost
-from ..guards.load import how_loaded, load_guard, written_down
+from ..guards.journal import innermost
+from ..guards.load import written_down
 from ..guards.protocol import Guard
 from ..reporting import entry
-from .screener import Screener
+from .screener import Screener, screener_of
 from .turns import turn
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -158,7 +157,7 @@ class GuardedComponent(BaseComponent):
         policy: Policy | Mapping[str, Any] | str | None = None,
         **settings: Any,
     ) -> None:
-        screens = _screener_of(guard, policy)
+        screens = screener_of(guard, policy)
         super().__init__(guard=screens, policy=screens.policy, **settings)
 
     @field_serializer("guard")
@@ -173,7 +172,7 @@ class GuardedComponent(BaseComponent):
     def __getstate__(self) -> dict[Any, Any]:
         left_out = {"guard", "callback_manager"}
         settings = {name: getattr(self, name) for name in type(self).model_fields if name not in left_out}
-        return {**settings, "guard": _to_pickle(self.guard.guard)}
+        return {**settings, "guard": self.guard}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -213,41 +212,6 @@ def _batches(nodes: Iterable[BaseNode], mode: MetadataMode, query: str) -> Itera
         characters += len(text)
     if batch:
         yield batch
-
-
-def _screener_of(
-    guard: Guard | screener.Screener | Mapping[str, Any] | str | None,
-    policy: Policy | Mapping[str, Any] | str | None,
-) -> Screener:
-    if guard is None:
-        raise GuardConfigurationError(
-            "no guard", hint="one that load_guard did not make is not written down: from_dict(data, guard=...)"
-        )
-    if isinstance(guard, Mapping):
-        guard = load_guard(**guard)
-    if isinstance(guard, screener.Screener) and policy is not None:
-        guard = guard.guard
-    return Screener.of(guard, policy)
-
-
-def _to_pickle(guard: Guard) -> Any:
-    """What stands for `guard` in a pickle."""
-    asked = innermost(guard)
-    if (data := written_down(asked)) is not None:
-        return data
-    reason: Exception | None = None
-    if how_loaded(asked) is None:  # else it has secrets
-        kept = guard if isinstance(guard, JournalGuard) else asked
-        try:
-            pickle.dumps(kept)
-        except Exception as error:  # noqa: BLE001  # whatever its class raises
-            reason = error
-        else:
-            return kept
-    raise GuardConfigurationError(
-        f"this {type(asked).__name__} cannot be pickled",
-        hint="only guards that load_guard made without secrets among their options can, and your own picklable ones",
-    ) from reason
 
 
 # --- the postprocessor ---

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from copy import copy, deepcopy
 from typing import Any
 
 import pytest
@@ -15,15 +17,27 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
     ToolCallBlock,
 )
+from llama_index.core.extractors import KeywordExtractor
+from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.llms import MockLLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.prompts import PromptTemplate
+from llama_index.core.schema import TextNode
 from llama_index.core.tools import FunctionTool
 from llama_index_instrumentation.dispatcher import instrument_tags
 from pydantic import BaseModel
 
-from qwen3guard_integrations import BlockedError, GuardConfigurationError, GuardError, GuardUnavailableError
+from qwen3guard_integrations import (
+    BlockedError,
+    GuardConfigurationError,
+    GuardError,
+    GuardUnavailableError,
+    load_guard,
+)
+from qwen3guard_integrations.guards.journal import innermost
+from qwen3guard_integrations.guards.load import how_loaded
 from qwen3guard_integrations.llama_index import Qwen3GuardVerdictEvent, guard_llm
+from qwen3guard_integrations.llama_index.screener import Screener
 
 from ..conftest import Lane
 from .helpers import CANARY, REFUSAL, WordsLLM, chat_llm, fake_guard, listening, says, token_guard, words_llm
@@ -98,6 +112,49 @@ def test_the_copy_is_of_the_llms_class_and_the_llm_is_not_changed() -> None:
     assert guard_llm(guarded, judge) is guarded, "the same guard does not judge twice"
     assert guard_llm(guarded, fake_guard()) is not guarded
     assert "guard" not in str(guarded.to_dict()).lower()
+
+
+@pytest.mark.parametrize(
+    "again",
+    [lambda llm: pickle.loads(pickle.dumps(llm)), copy, deepcopy, lambda llm: llm.model_copy(deep=True)],
+    ids=["pickle", "copy", "deepcopy", "model_copy"],
+)
+@KINDS
+async def test_what_is_made_again_is_guarded_alike(kind: str, again: Any, lane: Lane) -> None:
+    for llm in (words_llm("fine ", "words"), chat_llm(says("fine words"))):
+        guarded = guard_llm(llm, fake_guard(), {"refusal": "No."})
+        made = again(guarded)
+        assert type(made).__mro__[1] is type(llm)
+        assert made.metadata == llm.metadata
+        assert said(await answers(lane, made, kind)) == "fine words"
+        assert said(await answers(lane, made, kind, given(kind, f"a {CANARY}"))) == "No."
+        with pytest.raises(BlockedError):
+            await answers(lane, again(guard_llm(guarded, fake_guard(), on_block="raise")), kind, given(kind, CANARY))
+
+
+def test_a_pickle_has_the_guard_by_its_name_and_shares_it() -> None:
+    screener = Screener("demo")
+    one, other = pickle.loads(pickle.dumps([guard_llm(MockLLM(), screener), guard_llm(MockLLM(), screener)]))
+    assert one._screens.screener is other._screens.screener
+    assert how_loaded(innermost(one._screens.screener.guard)) == {"guard": "demo"}
+
+
+def test_no_secret_of_a_guard_is_in_a_pickle() -> None:
+    server: Any = {"base_url": "http://localhost:1/v1", "api_key": "sk-canary"}
+    assert b"sk-canary" not in pickle.dumps(guard_llm(MockLLM(), load_guard("openai:any", **server)))
+    secret = load_guard("openai:any", default_headers={"x": "sk-canary"}, **server)
+    with pytest.raises(GuardConfigurationError, match="OpenAIGuard cannot be pickled") as raised:
+        pickle.dumps(guard_llm(MockLLM(), secret))
+    assert "sk-canary" not in str(raised.value)
+
+
+def test_an_extractor_in_several_processes_has_a_guarded_llm() -> None:
+    llm = guard_llm(words_llm("fine"), fake_guard(), prompt="off")
+    blocked = guard_llm(words_llm(f"a {CANARY}"), fake_guard(), prompt="off")
+    for one, keywords in ((llm, "fine"), (blocked, REFUSAL)):
+        pipeline = IngestionPipeline(transformations=[KeywordExtractor(llm=one)], disable_cache=True)
+        found = pipeline.run(nodes=[TextNode(text="a"), TextNode(text="b")], num_workers=2)
+        assert [node.metadata["excerpt_keywords"] for node in found] == [keywords] * 2
 
 
 async def test_a_method_that_calls_another_is_judged_once(lane: Lane) -> None:
