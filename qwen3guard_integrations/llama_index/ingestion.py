@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Generator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,8 @@ class Qwen3GuardTransform(GuardedComponent, TransformComponent):
 
     def _passing(self, nodes: Sequence[BaseNode]) -> Generator[list[Item], list[Decision], list[BaseNode]]:
         passing: list[BaseNode] = []
-        starts = range(0, len(nodes), self.batch_size)
-        for start in get_tqdm_iterable(starts, self.show_progress, "Judging nodes", total=len(starts)):
-            batch = nodes[start : start + self.batch_size]
+        progress = iter(get_tqdm_iterable(nodes, self.show_progress, "Judging nodes"))
+        while batch := [*islice(progress, self.batch_size)]:
             outcomes = yield from self._outcomes(batch, self.metadata_mode)
             passing += [node for node in outcomes if node is not None]
         everything = self.metadata_mode == MetadataMode.ALL

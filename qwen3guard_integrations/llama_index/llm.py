@@ -72,8 +72,10 @@ def guard_llm(
     """
     if not isinstance(llm, LLM):
         raise GuardConfigurationError(f"guard_llm takes an LLM of LlamaIndex, not {type(llm).__name__}")
-    if on_block not in ("refuse", "raise") or prompt not in ("before", "off"):
-        raise GuardConfigurationError(f"on_block={on_block!r}, prompt={prompt!r}: no such setting")
+    if on_block not in ("refuse", "raise"):
+        raise GuardConfigurationError(f"on_block={on_block!r}: it is 'refuse' or 'raise'")
+    if prompt not in ("before", "off"):
+        raise GuardConfigurationError(f"prompt={prompt!r}: it is 'before' or 'off'")
     return guarded_llm(llm, Screens(Screener.of(guard, policy), on_block, prompt == "before"))
 
 

@@ -27,7 +27,7 @@ from pydantic import ConfigDict, Field, field_serializer
 from .. import screener
 from ..core.conversation import Conversation, Turn
 from ..core.decision import Action, Decision, stopping
-from ..core.errors import BlockedError
+from ..core.errors import BlockedError, GuardConfigurationError
 from ..core.flow import arun, run
 from ..core.points import Point
 from ..core.policy import Policy
@@ -157,6 +157,11 @@ class GuardedComponent(BaseComponent):
         policy: Policy | Mapping[str, Any] | str | None = None,
         **settings: Any,
     ) -> None:
+        if unknown := [name for name in settings if name not in type(self).model_fields]:
+            raise GuardConfigurationError(
+                f"{type(self).__name__} has no setting {unknown[0]!r}",
+                hint="those of a guard are its own: guard=load_guard(...)",
+            )
         screens = screener_of(guard, policy)
         super().__init__(guard=screens, policy=screens.policy, **settings)
 
@@ -238,12 +243,13 @@ class Qwen3GuardNodePostprocessor(GuardedComponent, BaseNodePostprocessor):
             embedding do not have it.
         on_block: What a block means: "drop" the node, or "raise" a `BlockedError`.
         refill: A retriever, with a larger `similarity_top_k`, whose further results take the place of nodes that were
-            left out, as far as they pass. They come last. Without a query there is no refill.
+            left out, as far as they pass. They come last. Without a query there is no refill. It is not written down:
+            `to_dict` leaves it out, and a pickle is refused.
 
     Raises:
         BlockedError: As above.
         GuardError: The guard gave no verdict; no node passes (unless `Policy.on_guard_error` says otherwise).
-        GuardConfigurationError: No guard is given, or it cannot be pickled.
+        GuardConfigurationError: No guard is given, a setting is unknown, or it cannot be pickled.
     """
 
     with_query: bool = False
@@ -256,6 +262,13 @@ class Qwen3GuardNodePostprocessor(GuardedComponent, BaseNodePostprocessor):
         **settings: Any,
     ) -> None:
         super().__init__(guard, policy, **settings)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        if self.refill is not None:  # with all documents of its index, and the key of its embedding model
+            raise GuardConfigurationError(
+                "a postprocessor with refill cannot be pickled", hint="set refill where it runs"
+            )
+        return super().__getstate__()
 
     @classmethod
     def class_name(cls) -> str:

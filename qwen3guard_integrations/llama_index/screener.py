@@ -52,7 +52,8 @@ def screener_of(
     """
     if guard is None:
         raise GuardConfigurationError(
-            "no guard", hint="one that load_guard did not make is not written down: from_dict(data, guard=...)"
+            "no guard is given",
+            hint='such as guard="demo"; from_dict(data, guard=...) for one that was not written down',
         )
     if isinstance(guard, Mapping):
         guard = load_guard(**guard)

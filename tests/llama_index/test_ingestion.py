@@ -218,7 +218,7 @@ async def test_it_goes_in_batches_and_shows_how_far_it_is(lane: Lane, capsys: py
     assert [len(call) for call in judge.calls] == [2, 1, 1]
     shown = capsys.readouterr().err
     assert "Judging nodes" in shown
-    assert "3/3" in shown
+    assert f"{len(NODES)}/{len(NODES)}" in shown
     quiet = Qwen3GuardTransform(guard=guard())
     await passing(lane, quiet, NODES)
     assert not capsys.readouterr().err
@@ -356,5 +356,5 @@ def test_a_named_guard_of_ones_own_keeps_its_journal_in_other_processes(tmp_path
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"on_block": "ignore"}, {"metadata_mode": "some"}, {"jurnal": 1}])
 def test_a_wrong_setting_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         Qwen3GuardTransform(guard=guard(), **wrong)

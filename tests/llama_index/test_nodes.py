@@ -30,7 +30,6 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
-from pydantic import ValidationError
 
 from qwen3guard_integrations import (
     BlockedError,
@@ -441,8 +440,12 @@ async def test_chat_engines_ask_it_too(lane: Lane, mode: Any) -> None:
 
 def test_a_wrong_setting_is_refused() -> None:
     for wrong in ({"on_block": "ignore"}, {"refill": "index"}, {"with_querry": True}):
-        with pytest.raises(ValidationError, match=next(iter(wrong))):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
             Qwen3GuardNodePostprocessor(guard=guard(), **wrong)
+    with pytest.raises(GuardConfigurationError, match=r"no setting 'base_url' .*load_guard"):
+        Qwen3GuardNodePostprocessor(guard="openai:any", base_url="http://localhost:1/v1")
+    with pytest.raises(GuardConfigurationError, match="no guard is given"):
+        Qwen3GuardNodePostprocessor()
     with pytest.raises(GuardConfigurationError, match="check_many"):
         Qwen3GuardNodePostprocessor(guard=3)  # type: ignore[arg-type]
 
@@ -489,6 +492,15 @@ def test_a_guard_of_another_make_has_to_be_given_again() -> None:
     made = Qwen3GuardNodePostprocessor.from_dict(data, guard=judge)
     assert made.guard.guard.guard is judge
     assert made.policy == POLICY
+
+
+def test_a_refill_is_not_written_down() -> None:
+    screen = Qwen3GuardNodePostprocessor(guard="demo", refill=index().as_retriever())
+    with pytest.raises(GuardConfigurationError, match="refill cannot be pickled"):
+        pickle.dumps(screen)
+    again = Qwen3GuardNodePostprocessor.from_dict(screen.to_dict(), refill=screen.refill)
+    assert again.refill is screen.refill
+    assert screen.model_copy().refill is screen.refill
 
 
 def remote(**options: Any) -> OpenAIGuard:
