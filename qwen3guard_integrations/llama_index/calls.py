@@ -72,6 +72,8 @@ class Calls:
             message: Of the answer, or of a part of it.
             extra: The additional keywords of its response, which may have calls too.
         """
+        if not self._failed:
+            return message
         failed = [decision for call in tool_calls_of(message, extra) if (decision := self._failing(call))]
         if not failed:
             return message
@@ -94,15 +96,20 @@ class Calls:
 
 def _covers(call: Call, earlier: Call) -> bool:
     """Whether `earlier` is the same call, or as much of it as was written before."""
-    text, before = tool_call_text(call), tool_call_text(earlier)
-    if text == before:
+    same_name = call["name"] == earlier["name"]
+    if same_name and call["args"] == earlier["args"] and _words(call["id"]) == _words(earlier["id"]):
         return True
     if call["id"] and earlier["id"] and call["id"] != earlier["id"]:
         return False
     arguments, begun = call["args"], earlier["args"]
-    if isinstance(arguments, str) and isinstance(begun, str):
-        return bool(call["name"] == earlier["name"]) and arguments.startswith(begun)
-    return text.startswith(before.rstrip('"]})'))  # what closes arguments that are not complete
+    if isinstance(arguments, str) and isinstance(begun, str):  # not parsed each time, which would be quadratic
+        return same_name and arguments.startswith(begun)
+    return tool_call_text(call).startswith(tool_call_text(earlier).rstrip('"]})'))  # what closes incomplete arguments
+
+
+def _words(number: str | None) -> str | None:
+    """What the id of a call could say."""
+    return None if is_name(number) else number
 
 
 def _withheld(block: ToolCallBlock, decision: Decision) -> ToolCallBlock:

@@ -9,7 +9,6 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from ..core.gate import Piece
 from ..core.points import Point
-from ..core.words import tool_call_text
 from .messages import joined_reasoning, reasoning_of, text_of, tool_calls_of, words_beside
 
 
@@ -29,7 +28,7 @@ class Growth:
     def pieces(self, message: ChatMessage, delta: str | None, extra: Mapping[str, Any]) -> list[Piece]:
         """The new text of each track, in the order in which models write them."""
         text, reasoning = text_of(message), reasoning_of(message)
-        calls = "\n".join(map(tool_call_text, tool_calls_of(message, extra)))
+        calls = "\n".join(f"{call['name']}{call['args']}" for call in tool_calls_of(message, extra))
         thought = joined_reasoning(
             "", {key: value for key, value in extra.items() if key not in message.additional_kwargs}
         )

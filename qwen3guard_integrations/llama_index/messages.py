@@ -178,6 +178,8 @@ def _calls_in(message: ChatMessage, extra: Mapping[str, Any]) -> list[dict[str, 
         for keywords in (message.additional_kwargs, extra)
         for call in (*(keywords.get("tool_calls") or ()), keywords.get("function_call"))
     ]
+    if not any(others):
+        return calls
     texts = set(map(tool_call_text, calls))
     return calls + [call for call in map(_call_of, filter(None, others)) if tool_call_text(call) not in texts]
 

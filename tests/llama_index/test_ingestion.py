@@ -18,7 +18,6 @@ from llama_index.core.schema import BaseNode, Document, MetadataMode, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.utils import node_to_metadata_dict
-from pydantic import ValidationError
 
 from qwen3guard_integrations import (
     BlockedError,
