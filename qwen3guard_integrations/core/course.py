@@ -118,8 +118,8 @@ class Course(Generic[T]):
         patience: Seconds to wait for more text before these pieces are judged; 0 for at once.
         without: An item without the text of the named tracks; None where nothing is left of it.
         prompt: What is judged while the source already runs; nothing leaves before. The gate must be locked.
-        beside: What stands beside the text of an item and is no part of it, as citations do; nothing leaves before it
-            is judged.
+        beside: What stands beside the text of an item and is no part of it, as citations do; the item does not leave
+            before it is judged.
         rest: What can be judged only when the stream has ended: its complete tool calls.
         rest_decided: What becomes of the decisions about the rest: one that does not pass stops the stream.
         clock: The time in seconds.
@@ -137,6 +137,8 @@ class Course(Generic[T]):
     _judging: bool = False
     _looking: Literal["", "prompt", "beside", "way", "rest"] = ""
     _beside: list[Item] = field(default_factory=list)
+    _waiting: int = 0
+    _looked_at: int = 0
     _final: bool = False
     _settled: bool = False
     _rested: bool = False
@@ -171,6 +173,7 @@ class Course(Generic[T]):
         early = gate.early_in(now)
         if self._beside and not self._looking:
             items, self._beside, self._looking = self._beside, [], "beside"
+            self._looked_at, self._waiting = self._waiting, 0
             return Look(items)
         if gate.unread >= self._next_look and not self._looking and not gate.ended:
             self._next_look, self._looking = 2 * gate.unread, "way"
@@ -209,10 +212,10 @@ class Course(Generic[T]):
             case Came(item):
                 self._came = self.clock()
                 self._ahead += 1
-                gate.push(item, self.pieces(item), self._came)
-                if more := self.beside(item):
-                    self._beside += more
-                    gate.locked = True
+                pieces, beside = self.pieces(item), self.beside(item)
+                gate.push(item, pieces, self._came, waits=bool(beside))
+                self._beside += beside
+                self._waiting += bool(beside)
             case Ended():
                 gate.finish()
                 self._settled = not gate.asked
@@ -234,9 +237,10 @@ class Course(Generic[T]):
 
     def _decide(self, decisions: Sequence[Decision]) -> None:
         looked, self._looking = self._looking, ""
-        if looked in ("prompt", "beside"):
-            self.gate.unlock(decisions)
-            self.gate.locked |= bool(self._beside)
+        if looked == "prompt":
+            self.gate.prompt_decided(decisions)
+        elif looked == "beside":
+            self.gate.beside_decided(decisions, self._looked_at)
         elif looked == "rest":
             self.gate.whole_decided(self.rest_decided(decisions))
         else:

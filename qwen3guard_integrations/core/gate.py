@@ -87,6 +87,7 @@ class _Held(Generic[T]):
     ends: dict[Point, int]  # of each track
     place: tuple[bool, bool]  # of the splitter
     since: float
+    waits: bool  # for what stands beside it
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ class Gate(Generic[T]):
         policy: What passes, how many tokens must agree (`debounce`), and what may leave early (`hold`).
         reserve: So many of the last items are kept back even if they may leave, so that a stop can take them back;
             until the stream has ended and nothing of it is left to judge.
-        locked: Nothing leaves before `unlock`: something else is judged first, such as the prompt.
+        locked: Nothing leaves before `prompt_decided`: the prompt is still being judged.
 
     Attributes:
         stopped: The decision that ended the stream; it stays. Its action is "redact" where the policy says so of text
@@ -117,6 +118,7 @@ class Gate(Generic[T]):
     _whole_tracks: list[_Track] = field(default_factory=list, init=False)
     _stretches: deque[_Stretch] = field(default_factory=deque, init=False)
     _items: deque[_Held[T]] = field(default_factory=deque, init=False)
+    _waiting: deque[_Held[T]] = field(default_factory=deque, init=False)
     _unasked: list[Piece] = field(default_factory=list, init=False)
     _came: int = field(default=0, init=False)
     _sorted: int = field(default=0, init=False)
@@ -131,13 +133,14 @@ class Gate(Generic[T]):
 
     # --- what comes in ---
 
-    def push(self, item: T, pieces: Iterable[Piece], now: float = 0.0) -> None:
+    def push(self, item: T, pieces: Iterable[Piece], now: float = 0.0, *, waits: bool = False) -> None:
         """Take an item and the text in it; thinking tags in text of the response are found here.
 
         Args:
             item: Whatever carries the text; it comes out again as it is.
             pieces: The text in the item, in order.
             now: The time in seconds, on any clock, for `hold="window"`.
+            waits: Something stands beside the text: the item does not leave before `beside_decided`.
         """
         for piece in pieces:
             if not piece.text:
@@ -149,7 +152,10 @@ class Gate(Generic[T]):
                 self._sort(self._splitter.flush(), inline=True)
                 self._sort([(piece.point, piece.text)])
         ends = {point: track.came for point, track in self._tracks.items()}
-        self._items.append(_Held(item, self._came, ends, self._splitter.place, now))
+        held = _Held(item, self._came, ends, self._splitter.place, now, waits)
+        self._items.append(held)
+        if waits:
+            self._waiting.append(held)
 
     def finish(self) -> None:
         """No more items will come."""
@@ -231,10 +237,8 @@ class Gate(Generic[T]):
             track.muted = True
             self._muted |= {track.point}
             self._extra.append(decision)
-        elif decision.action is Action.DROP:  # dropping the answer leaves nothing to go on with
-            self.stopped = decision.blocking()
         else:
-            self.stopped = decision
+            (self.stopped,) = _without_drops([decision])
 
     def settle(self) -> None:
         """The guard has been asked about everything, and has answered.
@@ -258,11 +262,17 @@ class Gate(Generic[T]):
                 track.cleared = track.came
         self._settled = True
 
-    def unlock(self, decisions: Iterable[Decision]) -> None:
-        """Take the decisions that a locked gate waits for: what is judged may leave now. What does not pass stops the
-        stream."""
+    def prompt_decided(self, decisions: Iterable[Decision]) -> None:
+        """Take the decisions about the prompt: what is judged may leave now. What does not pass stops the stream."""
         if self._take_decisions(decisions, stop_with=Action.BLOCK):
             self.locked = False
+
+    def beside_decided(self, decisions: Iterable[Decision], items: int) -> None:
+        """Take the decisions about what stands beside the next so many of the items that wait. What does not pass stops
+        the stream; what was judged before may leave."""
+        if self._take_decisions(_without_drops(decisions)):
+            for _ in range(items):
+                self._waiting.popleft().waits = False
 
     def looked(self, decisions: Iterable[Decision]) -> None:
         """Take decisions about what came so far of the tracks that are judged whole: they can only stop the stream."""
@@ -318,8 +328,10 @@ class Gate(Generic[T]):
         cleared = self._clear()
         keep = self._kept
         taken = []
-        while len(self._items) > keep and (self._items[0].end <= cleared or self._may_leave_early(self._items[0], now)):
-            held = self._items.popleft()
+        while len(self._items) > keep and not (held := self._items[0]).waits:
+            if held.end > cleared and not self._may_leave_early(held, now):
+                break
+            self._items.popleft()
             self._left, self._ends, self._place = held.end, held.ends, held.place
             taken.append((held.item, self._muted))
         if self.stopped:
@@ -386,6 +398,8 @@ class Gate(Generic[T]):
         """Seconds until the oldest item leaves unjudged; None where it does not, however long it waits."""
         if self.policy.hold != "window" or len(self._items) <= self._kept or self.locked or self._whole_tracks:
             return None
+        if self._items[0].waits:
+            return None
         return max(0.0, self._items[0].since + self.policy.hold_seconds - now)
 
     @property
@@ -409,7 +423,13 @@ class Gate(Generic[T]):
         self._came = self._sorted = self._cleared = self._left
         self._stretches.clear()
         self._items.clear()
+        self._waiting.clear()
         self._unasked.clear()
         self._splitter = ThinkingSplitter(*self._place)
         self.stopped, self.ended, self._settled = None, False, False
         return self._ends
+
+
+def _without_drops(decisions: Iterable[Decision]) -> list[Decision]:
+    """Dropping the answer leaves nothing to go on with: it is blocked."""
+    return [decision.blocking() if decision.action is Action.DROP else decision for decision in decisions]

@@ -212,7 +212,8 @@ class Answer:
             BlockedError: The answer was stopped, and `on_block` is "raise".
         """
         message = self.form.message(response)
-        parts = parts_of(message, response.additional_kwargs)
+        spoken = message.model_copy(update={"role": MessageRole.ASSISTANT})  # whatever it says of itself
+        parts = parts_of(spoken, response.additional_kwargs)
         self._calls.add(tool_calls_of(message, response.additional_kwargs))
         said = [self._item(point, turn) for point, turn in parts if point is not Point.TOOL_CALL]
         decisions = yield [*said, *self._tool_calls()]
@@ -270,8 +271,13 @@ class Answer:
 
     def _pieces(self, response: Response) -> list[Piece]:
         message, extra = self.form.message(response), response.additional_kwargs
-        self._calls.add(tool_calls_of(message, extra))
-        return self._growth.pieces(message, response.delta, extra)
+        pieces = self._growth.pieces(message, response.delta, extra)
+        if calls := tool_calls_of(message, extra):
+            before = self._calls.size
+            self._calls.add(calls)
+            # Of a track that is judged whole only the size is asked for: not less than one, that calls came.
+            pieces.append(Piece(Point.TOOL_CALL, " " * max(self._calls.size - before, 1)))
+        return pieces
 
     def _without(self, response: Response, muted: frozenset[Point]) -> Response:
         message = without_reasoning(self.form.message(response))
@@ -310,6 +316,11 @@ class Answer:
         self._tell_of(self.gate.stopped)
         last = refused(self.screens, self.form, self.gate.stopped, streamed=True, before=begun)
         return [self._say(last, streamed=True)]
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What was decided about a stream."""
+        return [*self.gate.decisions, *(decision for _, decision in self._calls.failed)]
 
     def close(self) -> None:
         """Free the session."""

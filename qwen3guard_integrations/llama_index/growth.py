@@ -9,7 +9,8 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from ..core.gate import Piece
 from ..core.points import Point
-from .messages import joined_reasoning, reasoning_of, text_of, tool_calls_of, words_beside
+from ..core.words import is_name
+from .messages import joined_reasoning, reasoning_of, text_of, texts_beside
 
 
 class Growth:
@@ -22,31 +23,42 @@ class Growth:
     def __init__(self) -> None:
         self._text = ""
         self._reasoning = ""
-        self._calls = ""
-        self._beside = ""
+        self._beside: dict[str, str] = {}
+        self._in_pieces: set[str] = set()
 
     def pieces(self, message: ChatMessage, delta: str | None, extra: Mapping[str, Any]) -> list[Piece]:
-        """The new text of each track, in the order in which models write them."""
+        """The new text of each track, in the order in which models write them; tool calls are judged whole."""
         text, reasoning = text_of(message), reasoning_of(message)
-        calls = "\n".join(f"{call['name']}{call['args']}" for call in tool_calls_of(message, extra))
-        thought = joined_reasoning(
-            "", {key: value for key, value in extra.items() if key not in message.additional_kwargs}
-        )
+        own = message.additional_kwargs
+        thought = joined_reasoning("", {key: value for key, value in extra.items() if own.get(key) != value})
         pieces = [
             Piece(Point.REASONING, _grown(self._reasoning, reasoning, thought)),
             Piece(Point.RESPONSE, _grown(self._text, text, delta or "")),
         ]
-        if calls:  # judged whole at the end: here only that something came
-            pieces.append(Piece(Point.TOOL_CALL, _grown(self._calls, calls, "") or "\n"))
-        self._text, self._reasoning, self._calls = text or self._text, reasoning or self._reasoning, calls
+        self._text, self._reasoning = text or self._text, reasoning or self._reasoning
         return pieces
 
     def beside(self, message: ChatMessage, extra: Mapping[str, Any]) -> str:
-        """The new words beside the text."""
-        words = words_beside(message, extra)
-        new = words.removeprefix(self._beside).strip()
-        self._beside = words or self._beside
-        return new
+        """All words beside the text so far, where there are new ones; what comes in pieces is put together."""
+        changed = False
+        for place, text in texts_beside(message, extra).items():
+            before = self._beside.get(place, "")
+            if text == before:
+                continue
+            if before and not text.startswith(before) and (text.isalpha() or not is_name(text)):
+                text = before + text
+                self._in_pieces.add(place)
+            self._beside[place] = text
+            changed = True
+        if not changed:
+            return ""
+        lines = (
+            line
+            for place, text in self._beside.items()
+            for line in text.splitlines()
+            if place in self._in_pieces or not is_name(line)
+        )
+        return "\n".join(dict.fromkeys(line for line in lines if line.strip()))
 
 
 def _grown(before: str, now: str, delta: str) -> str:

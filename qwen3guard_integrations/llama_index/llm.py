@@ -257,7 +257,7 @@ def stream_screened(answer: Answer, source: Any) -> Generator[Any, None, None]:
         yield from answer.ending()
     finally:
         answer.close()
-        screener.report.tell(answer.gate.decisions)
+        screener.report.tell(answer.decisions)
 
 
 async def astream_screened(answer: Answer, source: Any) -> AsyncGenerator[Any, None]:
@@ -271,7 +271,7 @@ async def astream_screened(answer: Answer, source: Any) -> AsyncGenerator[Any, N
             yield response
     finally:
         answer.close()
-        await screener.report.atell(answer.gate.decisions)
+        await screener.report.atell(answer.decisions)
 
 
 def _iter_of(item: Any) -> Generator[Any, None, None]:

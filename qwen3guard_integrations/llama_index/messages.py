@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import codecs
+import dataclasses
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from io import IOBase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -40,7 +43,7 @@ _ROLES: Final[Mapping[str, Role]] = {
     "tool": "tool",
     "function": "tool",
 }
-_REASONING_KEYS: Final = ("reasoning_content", "reasoning", "thinking", "thinking_delta")
+_REASONING_KEYS: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_delta")
 _CALL_KEYS: Final = ("tool_calls", "function_call")
 _JUDGED_KEYS: Final = frozenset((*_REASONING_KEYS, *_CALL_KEYS))
 # The guard reads text only: of these no more than their titles.
@@ -81,25 +84,30 @@ def joined_reasoning(text: str, extra: Mapping[str, Any]) -> str:
 
 
 def words_beside(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """What stands beside the text of an answer: blocks of other kinds, and additional keywords with citations,
-    annotations, whatever a provider puts there.
+    """What stands beside the text of an answer: see `texts_beside`. Names are left out, which say nothing."""
+    texts = texts_beside(message, extra).values()
+    lines = (line for text in texts for line in text.splitlines() if line.strip() and not is_name(line))
+    return _lines(*dict.fromkeys(lines))
 
-    Names, thinking and tool calls are left out: the first say nothing, the others are judged by themselves. Some LLMs
-    write all additional keywords of a message into their prompt.
+
+def texts_beside(message: ChatMessage, extra: Mapping[str, Any]) -> dict[str, str]:
+    """What stands beside the text of an answer, by its place: blocks of other kinds, and additional keywords with
+    citations, annotations, whatever a provider puts there.
+
+    Thinking and tool calls are left out, which are judged by themselves. Some LLMs write all additional keywords of a
+    message into their prompt.
     """
-    return _lines(*_other_words(message), _keyword_words({**message.additional_kwargs, **extra}))
+    texts = {"blocks": _lines(*_other_words(message))}
+    for place, keywords in (("message", message.additional_kwargs), ("response", extra)):
+        texts |= {
+            f"{place} {key}": strings_in(_plain(value)) for key, value in keywords.items() if key not in _JUDGED_KEYS
+        }
+    return {place: text for place, text in texts.items() if text}
 
 
 def _other_words(message: ChatMessage) -> list[str]:
     spoken = TextBlock | ThinkingBlock | ToolCallBlock
     return [_words(block) for block in message.blocks if not isinstance(block, spoken)]
-
-
-def _keyword_words(extra: Mapping[str, Any]) -> str:
-    if not extra:
-        return ""
-    others = {key: _plain(value) for key, value in extra.items() if key not in _JUDGED_KEYS}
-    return _lines(*(line for line in strings_in(others).splitlines() if line.strip() and not is_name(line)))
 
 
 def _words(block: Any) -> str:
@@ -116,26 +124,35 @@ def _words(block: Any) -> str:
     return strings_in(fields)
 
 
-def _plain(value: Any) -> Any:
-    """`value` with blocks as their words."""
+def _plain(value: Any, depth: int = 4) -> Any:
+    """`value` with blocks as their words, and objects as what they keep."""
     if isinstance(value, BaseModel):
         return _words(value)
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+    if isinstance(value, str | type) or value is None or not depth:
+        return value
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _plain(one, depth - 1) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one, depth - 1) for one in value]
+    if dataclasses.is_dataclass(value) or hasattr(value, "__dict__"):
+        kept = vars(value) if hasattr(value, "__dict__") else {name: getattr(value, name) for name in value.__slots__}
+        return _plain(kept, depth - 1)
     return value
 
 
+_TEXTUAL: Final = ("text/", "json", "xml", "yaml", "csv", "script")
+
+
 def _text_of_file(block: DocumentBlock) -> str:
-    """What is written in a text file, wherever it lies on this machine; of others the guard reads nothing."""
-    data, kind = _bytes_of(block), block.document_mimetype or ""
-    if not data or b"\0" in data:
-        return ""
+    """What is written in a file, wherever it lies on this machine, that says it is text, or nothing of what it is; of
+    other kinds of files what can be text."""
+    data, kind = _bytes_of(block), block.document_mimetype or "text/"
     try:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode("utf-16", "replace")
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("utf-8", "replace") if kind.startswith("text/") else ""
+        return data.decode("utf-8", "replace") if any(part in kind for part in _TEXTUAL) else ""
 
 
 def _bytes_of(block: DocumentBlock) -> bytes:
@@ -154,24 +171,20 @@ def _bytes_of(block: DocumentBlock) -> bytes:
         case _, (str() | Path()) as path, _ if path:
             with suppress(OSError):
                 return Path(path).read_bytes()
-            return b""
-        case _, _, str() as url if url.startswith("data:"):
-            return strings_in(url).encode()
-        case _:
-            return b""
+        case _, _, str() as url if url.lower().startswith("data:"):
+            head, _, written = url.partition(",")
+            with suppress(ValueError):
+                return base64.b64decode(written) if head.lower().endswith(";base64") else unquote_to_bytes(written)
+    return b""
 
 
 def tool_calls_of(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({})) -> list[dict[str, Any]]:
-    """The tool calls of an assistant's message, each with `name`, `args` and `id`; the copies of some providers once.
+    """The tool calls in a message, each with `name`, `args` and `id`; the copies of some providers once.
 
     Args:
         message: Anybody's.
         extra: What comes with it: the additional keywords of a response.
     """
-    return _calls_in(message, extra) if role_of(message) == "assistant" else []
-
-
-def _calls_in(message: ChatMessage, extra: Mapping[str, Any]) -> list[dict[str, Any]]:
     calls = [call_of(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
     others = [
         call
@@ -211,11 +224,12 @@ def parts_of(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({
     """
     role = role_of(message)
     reasoning = joined_reasoning(reasoning_of(message), extra)
-    calls = [tool_call_text(call) for call in _calls_in(message, extra)]
+    calls = [tool_call_text(call) for call in tool_calls_of(message, extra)]
     if role != "assistant":
         point = Point.TOOL_OUTPUT if role == "tool" else Point.PROMPT
-        keywords = _keyword_words({**message.additional_kwargs, **extra})
-        parts = [(point, Turn(role=role, content=_lines(reasoning, words_of(message), keywords, *calls)))]
+        words = words_of(message)
+        beside = words_beside(ChatMessage(additional_kwargs=message.additional_kwargs), extra)
+        parts = [(point, Turn(role=role, content=_lines(reasoning, words, beside, *calls)))]
     else:
         thought, said = thought_and_said(text_of(message))
         parts = [

@@ -29,6 +29,7 @@ from ..core.flow import arun, run
 from ..core.policy import Policy
 from ..core.words import is_name
 from ..guards.protocol import Guard
+from ..reporting import decision_in
 from .answer import Answer, OnBlock, Prompt, Screens, refused
 from .asked import Asked, asking
 from .engine_stream import astreaming, streaming
@@ -246,7 +247,8 @@ def _with_sources(response: RESPONSE_TYPE, sources: list[NodeWithScore]) -> RESP
 def _others_in(response: RESPONSE_TYPE) -> dict[str, Any]:
     """What engines put into the metadata of an answer beside that of its sources."""
     ids = {node.node_id for node in response.source_nodes}
-    return {key: value for key, value in (response.metadata or {}).items() if key not in ids and not is_name(value)}
+    others = {key: value for key, value in (response.metadata or {}).items() if key not in ids}
+    return {key: value for key, value in others.items() if not is_name(value) and decision_in(value) is None}
 
 
 def _without_others(response: RESPONSE_TYPE) -> RESPONSE_TYPE:

@@ -275,7 +275,7 @@ def test_tool_calls_are_held_until_they_are_decided_whole() -> None:
     gate.push("call", [Piece(Point.TOOL_CALL, "f({")])
     gate.looked([Decision(point=Point.TOOL_CALL, action=Action.ALLOW)])
     gate.finish()
-    gate.unlock([Decision(point=Point.PROMPT, action=Action.ALLOW)])
+    gate.prompt_decided([Decision(point=Point.PROMPT, action=Action.ALLOW)])
     gate.looked([Decision(point=Point.TOOL_CALL, action=Action.ALLOW)])
     assert gate.take() == [], "a look on the way, or one at the prompt, is none at the complete call"
     gate.whole_decided([Decision(point=Point.TOOL_CALL, action=Action.ALLOW)])
@@ -329,14 +329,14 @@ def test_a_locked_gate_waits_for_the_prompt() -> None:
     gate: Gate[str] = Gate(Policy(hold="none"), locked=True)
     gate.push("a", [Piece(Point.RESPONSE, "a")])
     assert gate.take() == []
-    gate.unlock([Decision(point=Point.PROMPT, action=Action.ALLOW)])
+    gate.prompt_decided([Decision(point=Point.PROMPT, action=Action.ALLOW)])
     assert [item for item, _ in gate.take()] == ["a"]
 
 
 def test_a_blocked_prompt_lets_nothing_go_that_was_judged_before() -> None:
     gate: Gate[str] = Gate(Policy(), locked=True)
     assert judged(gate, "a", [SAFE]) == [""]
-    gate.unlock([Decision(point=Point.PROMPT, action=Action.BLOCK)])
+    gate.prompt_decided([Decision(point=Point.PROMPT, action=Action.BLOCK)])
     assert gate.take() == []
     assert gate.stopped is not None
 

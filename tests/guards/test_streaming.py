@@ -172,13 +172,34 @@ async def test_a_call_that_is_never_complete_is_no_silence(lane: Lane, on_guard_
         assert await stream.run() == ("ab" if on_guard_error == "allow" else "a")
 
 
-async def test_nothing_leaves_while_what_stands_beside_an_item_is_judged(lane: Lane) -> None:
-    stream = Stream(lane, Source(["a", "b", "c"], []), Session())
-    beside = [Item(Point.RESPONSE, Conversation.of_response("q", "fine"))]
-    stream.course.beside = lambda item: beside if item == "b" else []
-    assert await stream.run() == "abc"
+def beside(text: str) -> list[Item]:
+    return [Item(Point.RESPONSE, Conversation.of_response("q", text))]
+
+
+async def test_an_item_waits_for_what_stands_beside_it(lane: Lane) -> None:
+    for items in (["a", "b", "c"], [*"abcabcabc"]):
+        stream = Stream(lane, Source(items, []), Session())
+        stream.course.beside = lambda item: beside(f"fine {item}") if item == "b" else []
+        assert await stream.run() == "".join(items)
+
+
+async def test_what_was_judged_before_leaves_although_something_beside_stops_the_stream(lane: Lane) -> None:
     stream = Stream(lane, Source(["a", "b", "c"], []), Session(), guard=FakeGuard({"poison": "Unsafe"}))
-    beside = [Item(Point.RESPONSE, Conversation.of_response("q", "poison"))]
-    stream.course.beside = lambda item: beside if item == "b" else []
+    stream.course.beside = lambda item: beside("poison") if item == "b" else []
     assert await stream.run() == "a"
     assert stream.gate.stopped is not None
+
+
+async def test_each_item_leaves_when_what_stands_beside_it_is_judged(lane: Lane) -> None:
+    source = Source([*"abcdefgh"], [])
+    stream = Stream(lane, source, Session(), guard=FakeGuard())
+    stream.course.beside = lambda item: beside(f"fine {item}")
+    assert await stream.run() == "abcdefgh"
+    assert source.log.index("left a") < source.log.index("read h"), "not all at the end"
+
+
+async def test_an_item_that_waits_does_not_leave_early(lane: Lane) -> None:
+    policy = Policy(hold="none")
+    stream = Stream(lane, Source(["a", "b"], []), Session(), policy, guard=FakeGuard({"poison": "Unsafe"}))
+    stream.course.beside = lambda item: beside("poison") if item == "b" else []
+    assert await stream.run() == "a"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     CitationBlock,
+    MessageRole,
     TextBlock,
     ToolCallBlock,
 )
@@ -18,9 +20,11 @@ from llama_index.core.llms.utils import parse_partial_json
 from llama_index.core.tools import FunctionTool
 
 from qwen3guard_integrations.llama_index import guard_agent, guard_llm
+from qwen3guard_integrations.llama_index.screener import Screener
+from qwen3guard_integrations.testing import FakeGuard
 
 from ..conftest import Lane
-from .helpers import CANARY, REFUSAL, StreamLLM, fake_guard, says, stream_llm, token_guard
+from .helpers import CANARY, REFUSAL, StreamLLM, chat_llm, fake_guard, says, stream_llm, token_guard
 
 GUARDS = pytest.mark.parametrize("make_guard", [fake_guard, token_guard], ids=["windowed", "token"])
 HI = [ChatMessage(content="hi")]
@@ -33,7 +37,7 @@ def response(*blocks: Any, delta: str = "", beside: dict[str, Any] | None = None
     return ChatResponse(message=message, delta=delta, additional_kwargs=beside or {})
 
 
-def call(arguments: Any, number: str = "c1") -> ToolCallBlock:
+def call(arguments: Any, number: str | None = "c1") -> ToolCallBlock:
     return ToolCallBlock(tool_call_id=number, tool_name="search", tool_kwargs=arguments)
 
 
@@ -88,6 +92,49 @@ async def test_calls_that_come_one_by_one_are_all_judged(make_guard: Any, lane: 
 async def test_a_call_that_turns_into_another_is_judged(lane: Lane) -> None:
     llm = stream_llm(response(call({"q": CANARY})), response(call({"q": "bread"})))
     assert CANARY not in repr(await streamed(lane, llm, fake_guard()))
+
+
+HOME, INSIDE = {"path": "/home"}, {"path": "/home/me"}
+
+
+@pytest.mark.parametrize("number", [None, "search", "c1"], ids=["none", "the name of the tool", "of its own"])
+@pytest.mark.parametrize("unsafe", ['/home"', "/home/me"])
+@pytest.mark.parametrize("form", ["both", "both, turned", "one by one"])
+async def test_calls_of_one_tool_are_two_calls(form: str, unsafe: str, number: str | None, lane: Lane) -> None:
+    first, second = call(HOME, number), call(INSIDE, None if number is None else number.replace("1", "2"))
+    given = {
+        "both": [response(first), response(first, second)],
+        "both, turned": [response(second), response(second, first)],
+        "one by one": [response(first), response(second), response("")],
+    }[form]
+    guard = FakeGuard({unsafe: "Unsafe"})
+    responses = await streamed(lane, stream_llm(*given), guard, {"points": {"tool_call": "drop"}})
+    left = [block for one in responses for block in one.message.blocks if isinstance(block, ToolCallBlock)]
+    assert {block.tool_kwargs["path"] for block in left if isinstance(block.tool_kwargs, dict)} == {
+        "/home" if unsafe == "/home/me" else "/home/me"
+    }
+    assert await streamed(lane, stream_llm(*given), fake_guard()) == given
+
+
+async def test_calls_of_a_message_in_any_role_are_judged(lane: Lane) -> None:
+    given = [response("ok", delta="ok"), response("ok", call({"q": CANARY}))]
+    for one in given:
+        one.message.role = MessageRole.USER
+    assert CANARY not in repr(await streamed(lane, stream_llm(*given), fake_guard()))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_calls_that_are_left_out_are_told_of(whole: bool, lane: Lane) -> None:
+    screener = Screener.of(token_guard(), {"points": {"tool_call": "drop"}})
+    guarded = guard_llm(chat_llm(says("ok", call({"q": "x"}), call({"q": CANARY}, "c2"))), screener)
+    if whole:
+        await lane(guarded, "chat", HI)
+    elif lane.is_async:
+        assert [one async for one in await guarded.astream_chat(HI)]
+    else:
+        assert list(guarded.stream_chat(HI))
+    counts = {key: count for key, count in screener.report.counts.items() if key[0] == "tool_call"}
+    assert counts == {("tool_call", "allow"): 1, ("tool_call", "drop"): 1}
 
 
 async def test_a_call_without_arguments_stays_beside_an_unsafe_one(lane: Lane) -> None:
@@ -192,7 +239,44 @@ async def test_safe_words_beside_a_text_are_the_same(make_guard: Any, lane: Lane
     judge = make_guard()
     assert await streamed(lane, stream_llm(*given), judge) == given
     beside = [one.judged.content for asked in judge.calls for one in asked if "page" in one.judged.content]
-    assert beside == ["see page one", "see page two"], "each once"
+    assert beside == ["see page one", "see page one\nsee page two"], "all so far, when there is more"
+
+
+PIECES: dict[str, list[ChatResponse]] = {
+    "growing": [response("ok", delta="ok", note="look at poi"), response("ok", note=f"look at {CANARY} now")],
+    "pieces": [response("ok", delta="ok", beside={"note": "look at poi"}), response("ok", beside={"note": "son now"})],
+    "names": [response("ok", beside={"note": part}) for part in ("p", "oi", "son")],
+    "one key twice": [response("ok", beside={"note": "all is well"}, note=f"the {CANARY}")],
+    "one key for thinking": [
+        response("ok", beside={"reasoning_content": f"the {CANARY}"}, reasoning_content="all is well")
+    ],
+    "an object": [response("ok", note=SimpleNamespace(said=f"the {CANARY}"))],
+    "a set": [response("ok", note={f"the {CANARY}"})],
+}
+
+
+@pytest.mark.parametrize("form", PIECES)
+async def test_words_beside_a_text_are_judged_in_every_form(form: str, lane: Lane) -> None:
+    responses = await streamed(lane, stream_llm(*PIECES[form]), token_guard())
+    assert (responses[-1].message.content or "").endswith(REFUSAL)
+    assert "son" not in repr([(one.additional_kwargs.get("note"), one.message) for one in responses])
+
+
+async def test_numbers_beside_each_response_are_no_words(lane: Lane) -> None:
+    judge = token_guard()
+    given = [
+        response("ok", delta="", beside={"id": f"a{place}", "at": f"2026-01-01T00:00:{place}"}) for place in range(9)
+    ]
+    assert await streamed(lane, stream_llm(*given), judge) == given
+    assert [one.judged.content for asked in judge.calls for one in asked] == ["hi"]
+
+
+async def test_unsafe_words_beside_a_text_can_be_redacted(lane: Lane) -> None:
+    given = [response("fine ", delta="fine "), response("fine", beside={"note": f"the {CANARY}"})]
+    policy = {"points": {"response": "redact"}, "redaction": "[gone]"}
+    responses = await streamed(lane, stream_llm(*given), token_guard(), policy)
+    assert responses[-1].message.content == "fine \n\n[gone]"
+    assert responses[-1].additional_kwargs["qwen3guard"]["action"] == "redact"
 
 
 @GUARDS

@@ -87,10 +87,15 @@ def test_blocks_with_words(block: Any) -> None:
         {"data": io.BytesIO("größer als a word".encode()), "document_mimetype": "application/xml"},
         {"data": b'{"a": "a word"}', "document_mimetype": "application/json"},
         {"data": "größer als a word".encode("latin-1"), "document_mimetype": "text/plain"},
+        {"data": b"has a word in it\0", "document_mimetype": "text/plain"},
+        {"data": "größer als a word".encode("latin-1")},
+        {"data": "größer als a word".encode("utf-16"), "document_mimetype": "text/plain"},
         {"url": "data:text/plain,has%20a%20word"},
+        {"url": "DATA:application/json;base64," + base64.b64encode(b"has a word in it").decode()},
+        {"url": "data:;base64," + base64.b64encode(b"has a word in it").decode()},
         {"path": "words.txt"},
     ],
-    ids=["file", "xml", "json", "latin-1", "url", "path"],
+    ids=["file", "xml", "json", "latin-1", "nul", "unknown", "utf-16", "url", "base64 url", "bare url", "path"],
 )
 def test_text_files_are_read_wherever_they_are(
     document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -174,10 +179,6 @@ def test_tool_calls_as_providers_write_them(call: Any) -> None:
     assert parts_of(message)[-1][1].content == 'f({"q": "x"})'
     message.blocks = [*message.blocks, ToolCallBlock(tool_call_id="c1", tool_name="f", tool_kwargs={"q": "x"})]
     assert len(tool_calls_of(message)) == 1, "a copy is no second call"
-
-
-def test_calls_of_others_than_assistants_are_none() -> None:
-    assert tool_calls_of(ChatMessage(blocks=[ToolCallBlock(tool_name="f")])) == []
 
 
 # --- messages without some of it ---
