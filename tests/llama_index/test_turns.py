@@ -22,7 +22,7 @@ from qwen3guard_integrations.llama_index.turns import turn
 
 from .helpers import fake_guard, words_llm
 
-AT_ONCE = 1
+AT_ONCE = 2  # one in each turn of the loop, of which the count may fall between two of them
 
 
 @asynccontextmanager
