@@ -218,22 +218,22 @@ def _answering(name: str) -> Any:
     form = _form(name)
 
     def whole(self: Any, given: Any, **kwargs: Any) -> Any:
-        note_answer()
+        note_answer(vars(self))
         answer = Answer(self._screens, form, given)
         return run(answer.screened(getattr(_beneath(self), name)(given, **kwargs)), self._screens.screener.decide)
 
     async def awhole(self: Any, given: Any, **kwargs: Any) -> Any:
-        note_answer()
+        note_answer(vars(self))
         answer = Answer(self._screens, form, given)
         response = await getattr(_beneath(self), name)(given, **kwargs)
         return await arun(answer.screened(response), self._screens.screener.adecide)
 
     def streamed(self: Any, given: Any, **kwargs: Any) -> Any:
-        note_answer()
+        note_answer(vars(self))
         return stream_screened(Answer(self._screens, form, given), getattr(_beneath(self), name)(given, **kwargs))
 
     async def astreamed(self: Any, given: Any, **kwargs: Any) -> Any:
-        note_answer()
+        note_answer(vars(self))
         return astream_screened(
             Answer(self._screens, form, given), await getattr(_beneath(self), name)(given, **kwargs)
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ..core.decision import Decision
 
@@ -16,10 +16,12 @@ class Inner:
     """What happened inside.
 
     Attributes:
+        state: Of the LLM that is asked for a structure: no other LLM's answer counts. None: each one's does.
         judged: The LLM was asked through a guarded method.
         refused: The decision for which that method gave a refusal, the last time.
     """
 
+    state: dict[str, Any] | None = None
     judged: bool = False
     refused: Decision | None = None
 
@@ -37,9 +39,10 @@ def noticing(inner: Inner) -> Iterator[Inner]:
         _inner.reset(token)
 
 
-def note_answer() -> None:
-    """A guarded method asks its LLM, and judges the answer."""
-    if (inner := _inner.get()) is not None:
+def note_answer(state: dict[str, Any]) -> None:
+    """A guarded method asks the LLM that has this state, and judges the answer."""
+    inner = _inner.get()
+    if inner is not None and (inner.state is None or inner.state is state):
         inner.judged, inner.refused = True, None
 
 

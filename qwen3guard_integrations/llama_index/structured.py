@@ -6,15 +6,16 @@ among them) ask their client instead, past the eight guarded methods.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.llms.llm import LLM
-from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate
+from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate, PromptTemplate
 from llama_index_instrumentation import get_dispatcher
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from ..core.decision import Action, Decision
 from ..core.errors import BlockedError
@@ -26,7 +27,7 @@ from .answer import Answer, Prompt, Screens
 from .forms import ChatForm
 from .noticing import Inner, noticing
 from .reporting import tagging
-from .tool_values import words_of
+from .tool_values import words_of, words_of_error
 from .undecorated import undecorated
 
 _CHAT: Final = ChatForm()
@@ -74,7 +75,7 @@ def _raising(screens: Screens, inner: Inner) -> Iterator[None]:
 
 def _raising_whole(function: Any) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _raising(self._screens, Inner()):
+        with _raising(self._screens, Inner(vars(self))):
             return function(self, *args, **kwargs)
 
     return method
@@ -82,7 +83,7 @@ def _raising_whole(function: Any) -> Any:
 
 def _raising_awhole(function: Any) -> Any:
     async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _raising(self._screens, Inner()):
+        with _raising(self._screens, Inner(vars(self))):
             return await function(self, *args, **kwargs)
 
     return method
@@ -90,7 +91,7 @@ def _raising_awhole(function: Any) -> Any:
 
 def _raising_streamed(function: Any) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        inner = Inner()
+        inner = Inner(vars(self))
         with _raising(self._screens, inner):
             source = iter(function(self, *args, **kwargs))
 
@@ -109,7 +110,7 @@ def _raising_streamed(function: Any) -> Any:
 
 def _raising_astreamed(function: Any) -> Any:
     async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        inner = Inner()
+        inner = Inner(vars(self))
         with _raising(self._screens, inner):
             source = aiter(await function(self, *args, **kwargs))
 
@@ -135,55 +136,124 @@ def _judging(name: str) -> Any:
     def method(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
         asked = Prompt(self._screens, _CHAT, prompt.format_messages(llm=self, **prompt_args))
         run(asked.screened(), self._screens.screener.decide)
-        prompt, prompt_args = _passing(asked, prompt, prompt_args)
+        passing = _passing(asked, prompt)
         with tagging(asked.decisions):
-            return getattr(self, f"_told_{name}")(output_cls, prompt, llm_kwargs, **prompt_args)
+            return getattr(self, f"_told_{name}")(output_cls, passing, llm_kwargs)
 
     async def amethod(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
         asked = Prompt(self._screens, _CHAT, prompt.format_messages(llm=self, **prompt_args))
         await arun(asked.screened(), self._screens.screener.adecide)
-        prompt, prompt_args = _passing(asked, prompt, prompt_args)
+        passing = _passing(asked, prompt)
         with tagging(asked.decisions):
-            return await getattr(self, f"_told_{name}")(output_cls, prompt, llm_kwargs, **prompt_args)
+            return await getattr(self, f"_told_{name}")(output_cls, passing, llm_kwargs)
 
     return _named(amethod if name.startswith("a") else method, name)
 
 
-def _passing(asked: Prompt, prompt: BasePromptTemplate, args: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The prompt without what may not pass.
+def _passing(asked: Prompt, prompt: BasePromptTemplate) -> BasePromptTemplate:
+    """What may pass of the prompt, as it was judged: filled in again, it might say something else.
 
     Raises:
         BlockedError: Nothing may.
     """
     if asked.stopped is not None:
         raise _blocked(asked.screens, asked.stopped)
-    if asked.after is None:
-        return prompt, dict(args)
-    return ChatPromptTemplate(message_templates=list(asked.given)), {}
+    match asked.given:
+        case [one] if one == ChatMessage(content=one.content) and not isinstance(prompt, ChatPromptTemplate):
+            return PromptTemplate(one.content or "")  # a text stays one, for models that complete texts
+        case messages:
+            return ChatPromptTemplate(message_templates=messages)
 
 
 # --- what the LLM answers, judged: of this event handlers and spans are told ---
 
 
+@dataclass(slots=True)
+class _Structure:
+    """A structured answer under way.
+
+    Attributes:
+        given: What the LLM was asked.
+        inner: What happened inside.
+        held: What nobody has judged yet.
+        error: What was raised.
+    """
+
+    screens: Screens
+    given: Sequence[ChatMessage]
+    inner: Inner
+    held: list[Any] = field(default_factory=list)
+    error: Exception | None = None
+
+    @classmethod
+    def of(cls, llm: Any, prompt: BasePromptTemplate) -> _Structure:
+        """What `llm` is about to answer."""
+        return cls(llm._screens, prompt.format_messages(llm=llm), Inner(vars(llm)))
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Inside, the LLM is asked; an error is kept until it is judged."""
+        try:
+            with noticing(self.inner):
+                yield
+        except Exception as error:  # noqa: BLE001  # it is raised again, or another in its place
+            self.error = error
+
+    def holds(self, item: Any) -> bool:
+        """Whether `item` is kept until it is judged: it was not inside, or others wait already."""
+        if self.inner.judged and self.inner.refused is None and not self.held:
+            return False
+        self.held.append(item)
+        return True
+
+    def judged(self) -> Generator[Sequence[Item], list[Decision], None]:
+        """Judge what was held, and the error.
+
+        Raises:
+            BlockedError: They may not pass, or the LLM refused inside.
+        """
+        if self.inner.refused is not None:
+            raise _blocked(self.screens, self.inner.refused)
+        words = [*_lines(self.held)]
+        if self.error is not None and not self.inner.judged:
+            words.append(words_of_error(self.error))
+            if isinstance(self.error, ValidationError):  # it says only the ends of long values
+                words.append(words_of(self.error.errors()))
+        if not words:
+            return
+        response = ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content="\n".join(words)))
+        screened = yield from Answer(self.screens, _CHAT, self.given).screened(response)
+        if screened is not response:
+            decision = decision_in(screened.additional_kwargs.get("qwen3guard"))
+            raise _blocked(self.screens, decision or Decision(point=Point.RESPONSE, action=Action.BLOCK))
+
+    def end(self) -> None:
+        """Raise the error, if there is one: here, where nothing that was raised before has a context with its words."""
+        if self.error is not None:
+            raise self.error
+
+
 def _whole(function: Any) -> Any:
-    def answer(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        given, inner = prompt.format_messages(llm=self, **prompt_args), Inner()
-        with noticing(inner):
-            result = function(self, output_cls, prompt, llm_kwargs, **prompt_args)
-        if not inner.judged:
-            run(_judged(self._screens, given, [result]), self._screens.screener.decide)
+    def answer(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None) -> Any:
+        structure, result = _Structure.of(self, prompt), None
+        with structure.asking():
+            result = function(self, output_cls, prompt, llm_kwargs)
+            structure.holds(result)
+        run(structure.judged(), self._screens.screener.decide)
+        structure.end()
         return result
 
     return answer
 
 
 def _awhole(function: Any) -> Any:
-    async def answer(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        given, inner = prompt.format_messages(llm=self, **prompt_args), Inner()
-        with noticing(inner):
-            result = await function(self, output_cls, prompt, llm_kwargs, **prompt_args)
-        if not inner.judged:
-            await arun(_judged(self._screens, given, [result]), self._screens.screener.adecide)
+    async def answer(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None) -> Any:
+        structure, result = _Structure.of(self, prompt), None
+        with structure.asking():
+            result = await function(self, output_cls, prompt, llm_kwargs)
+            structure.holds(result)
+        await arun(structure.judged(), self._screens.screener.adecide)
+        structure.end()
         return result
 
     return answer
@@ -192,18 +262,16 @@ def _awhole(function: Any) -> Any:
 def _streamed(function: Any) -> Any:
     """Of a stream that nobody has judged nothing leaves before its end."""
 
-    def answers(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        given, inner, held = prompt.format_messages(llm=self, **prompt_args), Inner(), []
-        with noticing(inner):
-            source = iter(function(self, output_cls, prompt, llm_kwargs, **prompt_args))
-        while (item := _next(source, inner)) is not None:
-            if inner.judged:
+    def answers(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None) -> Any:
+        structure, source = _Structure.of(self, prompt), iter(())
+        with structure.asking():
+            source = iter(function(self, output_cls, prompt, llm_kwargs))
+        while (item := _next(source, structure)) is not None:
+            if not structure.holds(item):
                 yield item
-            else:
-                held.append(item)
-        if held:
-            run(_judged(self._screens, given, held), self._screens.screener.decide)
-            yield from held
+        run(structure.judged(), self._screens.screener.decide)
+        yield from structure.held
+        structure.end()
 
     return answers
 
@@ -211,22 +279,22 @@ def _streamed(function: Any) -> Any:
 def _astreamed(function: Any) -> Any:
     """As `_streamed`."""
 
-    async def answers(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        given, inner = prompt.format_messages(llm=self, **prompt_args), Inner()
-        with noticing(inner):
-            source = aiter(await function(self, output_cls, prompt, llm_kwargs, **prompt_args))
+    async def answers(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None) -> Any:
+        structure, source = _Structure.of(self, prompt), None
+        with structure.asking():
+            source = aiter(await function(self, output_cls, prompt, llm_kwargs))
+        if source is None:
+            await arun(structure.judged(), self._screens.screener.adecide)
+            structure.end()
 
         async def items() -> AsyncGenerator[Any, None]:
-            held = []
-            while (item := await _anext(source, inner)) is not None:
-                if inner.judged:
+            while (item := await _anext(source, structure)) is not None:
+                if not structure.holds(item):
                     yield item
-                else:
-                    held.append(item)
-            if held:
-                await arun(_judged(self._screens, given, held), self._screens.screener.adecide)
-            for item in held:
+            await arun(structure.judged(), self._screens.screener.adecide)
+            for item in structure.held:
                 yield item
+            structure.end()
 
         return items()
 
@@ -243,31 +311,24 @@ STRUCTURED: Final = tuple(_ANSWERING)
 """The methods for structured prediction."""
 
 
-def _next(source: Any, inner: Inner) -> Any:
-    with noticing(inner):
+def _next(source: Any, structure: _Structure) -> Any:
+    """The next item; None where there is no more, or an error."""
+    with structure.asking():
         return next(source, None)
 
 
-async def _anext(source: Any, inner: Inner) -> Any:
-    with noticing(inner):
+async def _anext(source: Any, structure: _Structure) -> Any:
+    """As `_next`."""
+    with structure.asking():
         return await anext(source, None)
 
 
-def _judged(
-    screens: Screens, given: Sequence[ChatMessage], results: Sequence[Any]
-) -> Generator[Sequence[Item], list[Decision], None]:
-    """Judge structured answers, of which each is a beginning of the last one, or was meant to be.
-
-    Raises:
-        BlockedError: They may not pass.
-    """
-    texts = [_text_of(result) for result in results]
-    text = "\n".join([*dict.fromkeys(line for line in texts[:-1] if line.rstrip('"]}') not in texts[-1]), *texts[-1:]])
-    response = ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text))
-    screened = yield from Answer(screens, _CHAT, given).screened(response)
-    if screened is not response:
-        decision = decision_in(screened.additional_kwargs.get("qwen3guard"))
-        raise _blocked(screens, decision or Decision(point=Point.RESPONSE, action=Action.BLOCK))
+def _lines(results: Sequence[Any]) -> Iterator[str]:
+    """The words of structured answers, of which each is a beginning of the last one, or was meant to be."""
+    *before, last = [_text_of(result) for result in results] or [""]
+    yield from dict.fromkeys(text for text in before if text.rstrip('"]}') not in last)
+    if last:
+        yield last
 
 
 def _blocked(screens: Screens, decision: Decision) -> BlockedError:

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 from llama_index.core import VectorStoreIndex
+from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock
 from llama_index.core.embeddings import MockEmbedding
-from llama_index.core.prompts import PromptTemplate
+from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 from llama_index.core.schema import TextNode
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from qwen3guard_integrations import BlockedError, GuardUnavailableError
 from qwen3guard_integrations.llama_index import Qwen3GuardQueryEngine, guard_llm
 
 from ..conftest import Lane
-from .helpers import CANARY, REFUSAL, ChatLLM, fake_guard, listening, says
+from .helpers import CANARY, REFUSAL, ChatLLM, chat_llm, fake_guard, listening, says
 
 PROMPT = PromptTemplate("An album about {topic}.")
 SAFE = ("Bread", "and jam")
@@ -30,25 +31,45 @@ class Album(BaseModel):
 
 
 class DirectLLM(ChatLLM):
-    """Asks its client for structures, or itself, as others do."""
+    """Asks its client for structures, or itself, as others do.
+
+    Attributes:
+        other: An LLM that its client asks too.
+        error: What its client raises, `late`: after its answer.
+    """
 
     songs: tuple[str, ...] = ()
     by_chat: bool = False
     sent: list[str] = Field(default_factory=list)
+    other: Any = None
+    error: Any = None
+    late: bool = False
 
-    def _client(self, prompt: PromptTemplate, **args: Any) -> Album:
-        self.sent.append(repr(prompt.format_messages(**args)))
-        return Album(songs=list(self.songs))
+    def _client(self, prompt: PromptTemplate, **args: Any) -> list[Album]:
+        self.sent.append(repr((prompt.format_messages(**args), prompt.format(**args))))
+        if self.other is not None:
+            self.other.chat([ChatMessage(content="hi")])
+        if self.error is not None and not self.late:
+            raise self.error
+        return [Album(songs=[*self.songs[:count]]) for count in range(1, len(self.songs) + 1)]
+
+    def _end(self) -> None:
+        if self.late:
+            raise self.error
 
     def structured_predict(self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **args: Any) -> Any:
         if self.by_chat:
             return Album(songs=[str(self.chat(prompt.format_messages(**args)).message.content)])
-        return self._client(prompt, **args)
+        album = self._client(prompt, **args)[-1]
+        self._end()
+        return album
 
     async def astructured_predict(self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **args: Any) -> Any:
         if self.by_chat:
             return Album(songs=[str((await self.achat(prompt.format_messages(**args))).message.content)])
-        return self._client(prompt, **args)
+        album = self._client(prompt, **args)[-1]
+        self._end()
+        return album
 
     def stream_structured_predict(
         self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **args: Any
@@ -57,22 +78,22 @@ class DirectLLM(ChatLLM):
             for response in self.stream_chat(prompt.format_messages(**args)):
                 yield Album(songs=[str(response.message.content)])
             return
-        album = self._client(prompt, **args)
-        for count in range(1, len(album.songs) + 1):
-            yield Album(songs=album.songs[:count])
+        yield from self._client(prompt, **args)
+        self._end()
 
     async def astream_structured_predict(
         self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **args: Any
     ) -> AsyncGenerator[Any, None]:
+        made = [] if self.by_chat else self._client(prompt, **args)
+
         async def albums() -> AsyncGenerator[Any, None]:
             if self.by_chat:
                 async for response in await self.astream_chat(prompt.format_messages(**args)):
                     yield Album(songs=[str(response.message.content)])
                 return
-            for album in ChatLLM.__mro__ and list(
-                DirectLLM.stream_structured_predict(self, output_cls, prompt, llm_kwargs, **args)
-            ):
+            for album in made:
                 yield album
+            self._end()
 
         return albums()
 
@@ -82,12 +103,20 @@ def direct(*songs: str, **settings: Any) -> DirectLLM:
     return DirectLLM(answers=answers, asked=[], pulled=[], closed=[], songs=songs, sent=[], **settings)
 
 
-async def predicted(lane: Lane, llm: Any, streaming: bool, topic: str = "food") -> list[Any]:
+async def predicted(
+    lane: Lane, llm: Any, streaming: bool, topic: str = "food", prompt: Any = PROMPT, told: list[Any] | None = None
+) -> list[Any]:
+    """What comes, put into `told` as it comes."""
+    told = [] if told is None else told
     if not streaming:
-        return [await lane(llm, "structured_predict", Album, PROMPT, topic=topic)]
-    if lane.is_async:
-        return [album async for album in await llm.astream_structured_predict(Album, PROMPT, topic=topic)]
-    return list(llm.stream_structured_predict(Album, PROMPT, topic=topic))
+        told.append(await lane(llm, "structured_predict", Album, prompt, topic=topic))
+    elif lane.is_async:
+        async for album in await llm.astream_structured_predict(Album, prompt, topic=topic):
+            told.append(album)
+    else:
+        for album in llm.stream_structured_predict(Album, prompt, topic=topic):
+            told.append(album)
+    return told
 
 
 STREAMING = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
@@ -141,9 +170,97 @@ async def test_what_goes_through_a_guarded_method_is_judged_there(streaming: boo
     assert await predicted(lane, guard_llm(direct(*SAFE, by_chat=True), judge), streaming) == bare
     judged = [one.judged.content for call in judge.calls for one in call]
     assert len(judged) == len(set(judged)), "nothing is paid twice"
-    unsafe = await predicted(lane, guard_llm(direct(*UNSAFE, by_chat=True), judge), streaming)
-    assert CANARY not in repr(unsafe)
-    assert REFUSAL in repr(unsafe)
+    with pytest.raises(BlockedError) as raised:
+        await predicted(lane, guard_llm(direct(*UNSAFE, by_chat=True), judge), streaming)
+    assert raised.value.decision.point == "response"
+
+
+@STREAMING
+async def test_another_guarded_llm_vouches_for_nobody(streaming: bool, lane: Lane) -> None:
+    other, told = guard_llm(chat_llm(says("bread")), fake_guard()), list[Any]()
+    with pytest.raises(BlockedError):
+        await predicted(lane, guard_llm(direct(*UNSAFE, other=other), fake_guard()), streaming, told=told)
+    assert not told
+    safe = guard_llm(direct(*SAFE, other=other), fake_guard())
+    assert await predicted(lane, safe, streaming) == await predicted(lane, direct(*SAFE), streaming)
+
+
+def test_an_llm_that_asks_itself_later_vouches_for_nothing_before() -> None:
+    class Asking(DirectLLM):
+        def stream_structured_predict(self, *args: Any, **kwargs: Any) -> Generator[Any, None, None]:
+            yield from super().stream_structured_predict(*args, **kwargs)
+            yield Album(songs=[str(self.chat([ChatMessage(content="hi")]).message.content)])
+
+    llm = guard_llm(Asking(answers=[says("bread")], songs=UNSAFE), fake_guard())
+    with pytest.raises(BlockedError):
+        next(llm.stream_structured_predict(Album, PROMPT, topic="food"))
+
+
+def unreadable(song: str) -> ValidationError:
+    """The error about an answer that is no structure, which shows the ends of it and keeps all."""
+    with pytest.raises(ValidationError) as raised:
+        Album.model_validate({"songs": song})
+    return raised.value
+
+
+@STREAMING
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize("around", ["", "bread " * 20], ids=["short", "long"])
+async def test_an_error_may_not_say_what_an_answer_may_not(
+    around: str, late: bool, streaming: bool, lane: Lane
+) -> None:
+    error = unreadable(f"{around}{CANARY} {around}")
+    llm, told = guard_llm(direct(*SAFE, error=error, late=late), fake_guard()), list[Any]()
+    with listening() as (events, spans), pytest.raises(ValueError, match="block at response") as raised:
+        await predicted(lane, llm, streaming, told=told)
+    assert isinstance(raised.value, BlockedError)
+    assert raised.value.__context__ is None
+    assert not told
+    assert CANARY not in repr((events, spans))
+
+
+@STREAMING
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+async def test_an_error_that_may_pass_is_raised_as_it_is(late: bool, streaming: bool, lane: Lane) -> None:
+    error, bare, told = unreadable("bread"), list[Any](), list[Any]()
+    llm = direct(*SAFE, error=error, late=late)
+    for asked, items in ((llm, bare), (guard_llm(llm, fake_guard()), told)):
+        with pytest.raises(ValidationError) as raised:
+            await predicted(lane, asked, streaming, told=items)
+        assert raised.value is error
+    assert told == bare
+
+
+@STREAMING
+async def test_the_prompt_that_is_judged_is_the_one_that_is_sent(streaming: bool, lane: Lane) -> None:
+    topics = ["food", CANARY]
+    changing = PromptTemplate("An album about {topic}.", function_mappings={"topic": lambda **_: topics.pop(0)})
+    llm = direct(*SAFE)
+    await predicted(lane, guard_llm(llm, fake_guard()), streaming, prompt=changing)
+    assert topics == [CANARY], "filled in once"
+    assert "An album about food." in llm.sent[0]
+
+
+@STREAMING
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        PROMPT,
+        ChatPromptTemplate([ChatMessage(content="An album about {topic}.")]),
+        ChatPromptTemplate(
+            [
+                ChatMessage(role=MessageRole.SYSTEM, content='{"songs": {{}}}'),
+                ChatMessage(blocks=[TextBlock(text="{topic}"), ImageBlock(url="http://localhost/{topic}.png")]),
+            ]
+        ),
+    ],
+    ids=["text", "message", "messages"],
+)
+async def test_a_prompt_is_sent_as_it_is(prompt: Any, streaming: bool, lane: Lane) -> None:
+    llm = direct(*SAFE)
+    for asked in (llm, guard_llm(llm, fake_guard())):
+        await predicted(lane, asked, streaming, "{topic} {x} {{y}}", prompt)
+    assert llm.sent[0] == llm.sent[1]
 
 
 async def test_query_engines_refuse(lane: Lane) -> None:
