@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, closing
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
@@ -22,7 +21,7 @@ from .forms import ChatForm, CompletionForm, Form
 from .noticing import note_answer
 from .reporting import tagging
 from .screener import Screener
-from .structured import STRUCTURED, guard_structured
+from .structured import guard_structured, of_structures
 from .undecorated import undecorated
 
 M = TypeVar("M", bound=LLM)
@@ -106,9 +105,6 @@ def _guarded_class(base: type[LLM], screens: Screens) -> Any:
         setattr(made, name, _guarded(name))
         setattr(made, f"_told_{name}", span(told(_answering(name))))
     guard_structured(made, base)
-    if screens.withholds:
-        for name in STRUCTURED:
-            setattr(made, name, _where_no_tool_runs(name, base))
     for name in _PAST_THE_GUARD:
         if hasattr(base, name):
             setattr(made, name, _closed(f"{base.__name__}.{name}"))
@@ -152,16 +148,6 @@ def _view(llm: Any, kind: type[LLM]) -> Any:
     for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
         object.__setattr__(view, name, getattr(llm, name))
     return view
-
-
-def _where_no_tool_runs(name: str, base: type[LLM]) -> Any:
-    """A method for structured prediction: a structure is asked for as a tool call, but no tool will answer for it."""
-
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        screens = replace(self._screens, withholds=False)
-        return getattr(_view(self, _guarded_class(base, screens)), name)(*args, **kwargs)
-
-    return _named(method, name)
 
 
 def _reducing(base: type[LLM], screens: Screens) -> Any:
@@ -217,26 +203,26 @@ def _answering(name: str) -> Any:
     """What the LLM answers to a judged prompt, judged: of this event handlers, callbacks and spans are told."""
     form = _form(name)
 
+    def begun(self: Any, given: Any) -> Answer:
+        structured = note_answer(vars(self))
+        return Answer(of_structures(self._screens) if structured else self._screens, form, given)
+
     def whole(self: Any, given: Any, **kwargs: Any) -> Any:
-        note_answer(vars(self))
-        answer = Answer(self._screens, form, given)
+        answer = begun(self, given)
         return run(answer.screened(getattr(_beneath(self), name)(given, **kwargs)), self._screens.screener.decide)
 
     async def awhole(self: Any, given: Any, **kwargs: Any) -> Any:
-        note_answer(vars(self))
-        answer = Answer(self._screens, form, given)
+        answer = begun(self, given)
         response = await getattr(_beneath(self), name)(given, **kwargs)
         return await arun(answer.screened(response), self._screens.screener.adecide)
 
     def streamed(self: Any, given: Any, **kwargs: Any) -> Any:
-        note_answer(vars(self))
-        return stream_screened(Answer(self._screens, form, given), getattr(_beneath(self), name)(given, **kwargs))
+        answer = begun(self, given)
+        return stream_screened(answer, getattr(_beneath(self), name)(given, **kwargs))
 
     async def astreamed(self: Any, given: Any, **kwargs: Any) -> Any:
-        note_answer(vars(self))
-        return astream_screened(
-            Answer(self._screens, form, given), await getattr(_beneath(self), name)(given, **kwargs)
-        )
+        answer = begun(self, given)
+        return astream_screened(answer, await getattr(_beneath(self), name)(given, **kwargs))
 
     if "stream" in name:
         return _named(astreamed if name.startswith("a") else streamed, name)

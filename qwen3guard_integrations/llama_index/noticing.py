@@ -39,11 +39,13 @@ def noticing(inner: Inner) -> Iterator[Inner]:
         _inner.reset(token)
 
 
-def note_answer(state: dict[str, Any]) -> None:
-    """A guarded method asks the LLM that has this state, and judges the answer."""
+def note_answer(state: dict[str, Any]) -> bool:
+    """A guarded method asks the LLM that has this state, and judges the answer. Whether a structure is asked for."""
     inner = _inner.get()
-    if inner is not None and (inner.state is None or inner.state is state):
-        inner.judged, inner.refused = True, None
+    if inner is None or (inner.state is not None and inner.state is not state):
+        return False
+    inner.judged, inner.refused = True, None
+    return inner.state is state
 
 
 def note_refusal(decision: Decision) -> None:

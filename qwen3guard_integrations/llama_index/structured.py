@@ -38,6 +38,19 @@ class StructureBlockedError(BlockedError, ValueError):
     text is that cannot be read as the structure."""
 
 
+class _OfStructures(Screens):
+    """How answers are judged that shall be a structure."""
+
+    def where_tools_run(self, decision: Decision) -> Decision:
+        """`decision`; where a call would be left out, the answer is blocked, since the call is the structure."""
+        return decision if decision.passes or decision.stops else decision.blocking()
+
+
+def of_structures(screens: Screens) -> Screens:
+    """`screens` where a structure is asked for: as a tool call, which no tool will answer for."""
+    return _OfStructures(screens.screener, screens.on_block, within=screens.within)
+
+
 def guard_structured(made: Any, base: type[LLM]) -> None:
     """Replace in the guarded class `made` the methods of `base` for structured prediction.
 
@@ -307,8 +320,6 @@ _ANSWERING: Final = {
     "stream_structured_predict": (_raising_streamed, _streamed),
     "astream_structured_predict": (_raising_astreamed, _astreamed),
 }
-STRUCTURED: Final = tuple(_ANSWERING)
-"""The methods for structured prediction."""
 
 
 def _next(source: Any, structure: _Structure) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from llama_index.core import VectorStoreIndex
-from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock
+from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock, ToolCallBlock
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 from llama_index.core.schema import TextNode
@@ -261,6 +261,22 @@ async def test_a_prompt_is_sent_as_it_is(prompt: Any, streaming: bool, lane: Lan
     for asked in (llm, guard_llm(llm, fake_guard())):
         await predicted(lane, asked, streaming, "{topic} {x} {{y}}", prompt)
     assert llm.sent[0] == llm.sent[1]
+
+
+@STREAMING
+@pytest.mark.parametrize("action", ["drop", "redact"])
+async def test_a_call_that_is_left_out_is_no_structure(action: str, streaming: bool, lane: Lane) -> None:
+    def calling(*songs: str) -> ChatLLM:
+        call = ToolCallBlock(tool_call_id="1", tool_name="Album", tool_kwargs={"songs": [*songs]})
+        return guard_llm(chat_llm(says(call)), fake_guard(), {"points": {"tool_call": action}})
+
+    told: list[Any] = []
+    with pytest.raises(BlockedError) as raised:
+        await predicted(lane, calling(*UNSAFE), streaming, told=told)
+    assert not told
+    assert raised.value.decision.point == "tool_call"
+    if not streaming:  # LlamaIndex reads no blocks of streams
+        assert await predicted(lane, calling(*SAFE), streaming) == [Album(songs=[*SAFE])]
 
 
 async def test_query_engines_refuse(lane: Lane) -> None:
