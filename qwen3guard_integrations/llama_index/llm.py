@@ -104,7 +104,7 @@ def _guarded_class(base: type[LLM], screens: Screens) -> Any:
         told = llm_chat_callback() if name.endswith("chat") else llm_completion_callback()
         setattr(made, name, _guarded(name))
         setattr(made, f"_told_{name}", span(told(_answering(name))))
-    guard_structured(made, base)
+    guard_structured(made, base, screens)
     for name in _PAST_THE_GUARD:
         if hasattr(base, name):
             setattr(made, name, _closed(f"{base.__name__}.{name}"))

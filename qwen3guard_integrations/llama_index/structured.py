@@ -15,7 +15,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 from llama_index.core.llms.llm import LLM
 from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate, PromptTemplate
 from llama_index_instrumentation import get_dispatcher
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from ..core.decision import Action, Decision
 from ..core.errors import BlockedError
@@ -51,7 +51,7 @@ def of_structures(screens: Screens) -> Screens:
     return _OfStructures(screens.screener, screens.on_block, within=screens.within)
 
 
-def guard_structured(made: Any, base: type[LLM]) -> None:
+def guard_structured(made: Any, base: type[LLM], screens: Screens) -> None:
     """Replace in the guarded class `made` the methods of `base` for structured prediction.
 
     Those that are its own judge what goes in and out; of LlamaIndex's, which do that inside, a refusal is raised.
@@ -62,8 +62,8 @@ def guard_structured(made: Any, base: type[LLM]) -> None:
         if function.__module__.startswith("llama_index.core."):
             setattr(made, name, _named(raising(getattr(base, name)), name))
         else:
-            setattr(made, name, _judging(name))
-            setattr(made, f"_told_{name}", span(_named(answering(function), name)))
+            # Not found by `self`, whose class may be guarded once more.
+            setattr(made, name, _judging(name, span(_named(answering(function, screens), name)), screens))
 
 
 # --- LlamaIndex's own: a refusal inside is raised ---
@@ -143,22 +143,22 @@ def _raising_astreamed(function: Any) -> Any:
 # --- an LLM's own: judged here ---
 
 
-def _judging(name: str) -> Any:
-    """The guarded method: judges the prompt, and lets `_told_<name>` do the rest."""
+def _judging(name: str, told: Any, screens: Screens) -> Any:
+    """The guarded method: judges the prompt, and lets `told` do the rest."""
 
     def method(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        asked = Prompt(self._screens, _CHAT, prompt.format_messages(llm=self, **prompt_args))
-        run(asked.screened(), self._screens.screener.decide)
+        asked = Prompt(screens, _CHAT, prompt.format_messages(llm=self, **prompt_args))
+        run(asked.screened(), screens.screener.decide)
         passing = _passing(asked, prompt)
         with tagging(asked.decisions):
-            return getattr(self, f"_told_{name}")(output_cls, passing, llm_kwargs)
+            return told.__get__(self)(output_cls, passing, llm_kwargs)
 
     async def amethod(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        asked = Prompt(self._screens, _CHAT, prompt.format_messages(llm=self, **prompt_args))
-        await arun(asked.screened(), self._screens.screener.adecide)
+        asked = Prompt(screens, _CHAT, prompt.format_messages(llm=self, **prompt_args))
+        await arun(asked.screened(), screens.screener.adecide)
         passing = _passing(asked, prompt)
         with tagging(asked.decisions):
-            return await getattr(self, f"_told_{name}")(output_cls, passing, llm_kwargs)
+            return await told.__get__(self)(output_cls, passing, llm_kwargs)
 
     return _named(amethod if name.startswith("a") else method, name)
 
@@ -199,9 +199,9 @@ class _Structure:
     error: Exception | None = None
 
     @classmethod
-    def of(cls, llm: Any, prompt: BasePromptTemplate) -> _Structure:
+    def of(cls, llm: Any, screens: Screens, prompt: BasePromptTemplate) -> _Structure:
         """What `llm` is about to answer."""
-        return cls(llm._screens, prompt.format_messages(llm=llm), Inner(vars(llm)))
+        return cls(screens, prompt.format_messages(llm=llm), Inner(vars(llm)))
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -230,8 +230,6 @@ class _Structure:
         words = [*_lines(self.held)]
         if self.error is not None and not self.inner.judged:
             words.append(words_of_error(self.error))
-            if isinstance(self.error, ValidationError):  # it says only the ends of long values
-                words.append(words_of(self.error.errors()))
         if not words:
             return
         response = ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content="\n".join(words)))
@@ -246,65 +244,65 @@ class _Structure:
             raise self.error
 
 
-def _whole(function: Any) -> Any:
+def _whole(function: Any, screens: Screens) -> Any:
     def answer(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None) -> Any:
-        structure, result = _Structure.of(self, prompt), None
+        structure, result = _Structure.of(self, screens, prompt), None
         with structure.asking():
             result = function(self, output_cls, prompt, llm_kwargs)
             structure.holds(result)
-        run(structure.judged(), self._screens.screener.decide)
+        run(structure.judged(), screens.screener.decide)
         structure.end()
         return result
 
     return answer
 
 
-def _awhole(function: Any) -> Any:
+def _awhole(function: Any, screens: Screens) -> Any:
     async def answer(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None) -> Any:
-        structure, result = _Structure.of(self, prompt), None
+        structure, result = _Structure.of(self, screens, prompt), None
         with structure.asking():
             result = await function(self, output_cls, prompt, llm_kwargs)
             structure.holds(result)
-        await arun(structure.judged(), self._screens.screener.adecide)
+        await arun(structure.judged(), screens.screener.adecide)
         structure.end()
         return result
 
     return answer
 
 
-def _streamed(function: Any) -> Any:
+def _streamed(function: Any, screens: Screens) -> Any:
     """Of a stream that nobody has judged nothing leaves before its end."""
 
     def answers(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None) -> Any:
-        structure, source = _Structure.of(self, prompt), iter(())
+        structure, source = _Structure.of(self, screens, prompt), iter(())
         with structure.asking():
             source = iter(function(self, output_cls, prompt, llm_kwargs))
         while (item := _next(source, structure)) is not None:
             if not structure.holds(item):
                 yield item
-        run(structure.judged(), self._screens.screener.decide)
+        run(structure.judged(), screens.screener.decide)
         yield from structure.held
         structure.end()
 
     return answers
 
 
-def _astreamed(function: Any) -> Any:
+def _astreamed(function: Any, screens: Screens) -> Any:
     """As `_streamed`."""
 
     async def answers(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None) -> Any:
-        structure, source = _Structure.of(self, prompt), None
+        structure, source = _Structure.of(self, screens, prompt), None
         with structure.asking():
             source = aiter(await function(self, output_cls, prompt, llm_kwargs))
         if source is None:
-            await arun(structure.judged(), self._screens.screener.adecide)
+            await arun(structure.judged(), screens.screener.adecide)
             structure.end()
 
         async def items() -> AsyncGenerator[Any, None]:
             while (item := await _anext(source, structure)) is not None:
                 if not structure.holds(item):
                     yield item
-            await arun(structure.judged(), self._screens.screener.adecide)
+            await arun(structure.judged(), screens.screener.adecide)
             for item in structure.held:
                 yield item
             structure.end()

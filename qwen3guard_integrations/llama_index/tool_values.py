@@ -9,7 +9,7 @@ from typing import Any, Final
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.schema import MetadataMode, NodeWithScore
 from llama_index.core.tools import ToolOutput
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from ..core.words import strings_in
 from . import messages
@@ -54,6 +54,7 @@ def words_of(value: Any, depth: int = _DEPTH) -> str:
 
 def words_of_error(error: BaseException, depth: int = _DEPTH) -> str:
     """What an error says, with the errors that it came from."""
-    own = "\n".join(dict.fromkeys(filter(None, (str(error), words_of(error.args)))))
+    whole = words_of(error.errors()) if isinstance(error, ValidationError) else ""  # it says the ends of long values
+    own = "\n".join(dict.fromkeys(filter(None, (str(error), words_of(error.args), whole))))
     before = error.__cause__ or error.__context__
     return "\n".join(filter(None, (own, words_of_error(before, depth - 1) if before is not None and depth else "")))

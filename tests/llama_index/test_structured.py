@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from qwen3guard_integrations import BlockedError, GuardUnavailableError
 from qwen3guard_integrations.llama_index import Qwen3GuardQueryEngine, guard_llm
+from qwen3guard_integrations.testing import FakeGuard
 
 from ..conftest import Lane
 from .helpers import CANARY, REFUSAL, ChatLLM, chat_llm, fake_guard, listening, says
@@ -289,3 +290,22 @@ async def test_query_engines_refuse(lane: Lane) -> None:
         else:
             assert str(response) == REFUSAL
             assert CANARY not in repr(response)
+
+
+@pytest.mark.parametrize("by_chat", [False, True], ids=["client", "chat"])
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("which", ["inner", "outer"])
+async def test_two_guards_judge_one_after_the_other(which: str, streaming: bool, by_chat: bool, lane: Lane) -> None:
+    def twice(*songs: str) -> tuple[FakeGuard, Any]:
+        strict, mild = fake_guard(), FakeGuard()
+        inner, outer = (strict, mild) if which == "inner" else (mild, strict)
+        return mild, guard_llm(guard_llm(direct(*songs, by_chat=by_chat), inner), outer)
+
+    mild, llm = twice(*SAFE)
+    bare = await predicted(lane, direct(*SAFE, by_chat=by_chat), streaming)
+    assert await predicted(lane, llm, streaming) == bare
+    assert mild.calls
+    with pytest.raises(BlockedError):
+        await predicted(lane, twice(*UNSAFE)[1], streaming)
+    with pytest.raises(BlockedError):
+        await predicted(lane, twice(*SAFE)[1], streaming, topic=CANARY)
