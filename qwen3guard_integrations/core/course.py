@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Generic, Literal, TypeVar, assert_never
 
 from .decision import Decision
@@ -136,9 +137,8 @@ class Course(Generic[T]):
     rest_decided: Callable[[Sequence[Decision]], Sequence[Decision]] = tuple
     _judging: bool = False
     _looking: Literal["", "prompt", "beside", "way", "rest"] = ""
-    _beside: list[Item] = field(default_factory=list)
-    _waiting: int = 0
-    _looked_at: int = 0
+    _beside: list[Sequence[Item]] = field(default_factory=list)
+    _looked_beside: int = 0
     _final: bool = False
     _settled: bool = False
     _rested: bool = False
@@ -172,9 +172,9 @@ class Course(Generic[T]):
         gate, now = self.gate, self.clock()
         early = gate.early_in(now)
         if self._beside and not self._looking:
-            items, self._beside, self._looking = self._beside, [], "beside"
-            self._looked_at, self._waiting = self._waiting, 0
-            return Look(items)
+            waiting, self._beside, self._looking = self._beside, [], "beside"
+            self._looked_beside = len(waiting)
+            return Look([*chain.from_iterable(waiting)])
         if gate.unread >= self._next_look and not self._looking and not gate.ended:
             self._next_look, self._looking = 2 * gate.unread, "way"
             return Look(self.rest())
@@ -214,8 +214,8 @@ class Course(Generic[T]):
                 self._ahead += 1
                 pieces, beside = self.pieces(item), self.beside(item)
                 gate.push(item, pieces, self._came, waits=bool(beside))
-                self._beside += beside
-                self._waiting += bool(beside)
+                if beside:
+                    self._beside.append(beside)
             case Ended():
                 gate.finish()
                 self._settled = not gate.asked
@@ -240,7 +240,7 @@ class Course(Generic[T]):
         if looked == "prompt":
             self.gate.prompt_decided(decisions)
         elif looked == "beside":
-            self.gate.beside_decided(decisions, self._looked_at)
+            self.gate.beside_decided(decisions, self._looked_beside)
         elif looked == "rest":
             self.gate.whole_decided(self.rest_decided(decisions))
         else:

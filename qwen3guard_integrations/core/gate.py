@@ -18,7 +18,7 @@ from .decision import Action, Decision
 from .errors import GuardError, GuardResponseError
 from .points import Point
 from .policy import Policy
-from .thinking import THINKING_ENDS, ThinkingSplitter
+from .thinking import ThinkingSplitter, seam
 from .verdict import Verdict
 
 T = TypeVar("T")
@@ -238,7 +238,7 @@ class Gate(Generic[T]):
             self._muted |= {track.point}
             self._extra.append(decision)
         else:
-            (self.stopped,) = _without_drops([decision])
+            self.stopped = _without_drop(decision)
 
     def settle(self) -> None:
         """The guard has been asked about everything, and has answered.
@@ -270,7 +270,7 @@ class Gate(Generic[T]):
     def beside_decided(self, decisions: Iterable[Decision], items: int) -> None:
         """Take the decisions about what stands beside the next so many of the items that wait. What does not pass stops
         the stream; what was judged before may leave."""
-        if self._take_decisions(_without_drops(decisions)):
+        if self._take_decisions(map(_without_drop, decisions)):
             for _ in range(items):
                 self._waiting.popleft().waits = False
 
@@ -390,9 +390,7 @@ class Gate(Generic[T]):
     @property
     def seam(self) -> str:
         """What must stand between what has left and words that are not the model's: nothing where nothing has left."""
-        if self.thinks:
-            return THINKING_ENDS
-        return "\n\n" if self.anything_left else ""
+        return seam(thinking=self.thinks, anything=self.anything_left)
 
     def early_in(self, now: float) -> float | None:
         """Seconds until the oldest item leaves unjudged; None where it does not, however long it waits."""
@@ -430,6 +428,6 @@ class Gate(Generic[T]):
         return self._ends
 
 
-def _without_drops(decisions: Iterable[Decision]) -> list[Decision]:
+def _without_drop(decision: Decision) -> Decision:
     """Dropping the answer leaves nothing to go on with: it is blocked."""
-    return [decision.blocking() if decision.action is Action.DROP else decision for decision in decisions]
+    return decision.blocking() if decision.action is Action.DROP else decision

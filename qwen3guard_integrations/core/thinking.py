@@ -121,9 +121,14 @@ def seam_after(text: str) -> str:
     """What must stand between the beginning of an answer and words that are not the model's."""
     splitter = ThinkingSplitter()
     splitter.push(text)
-    if splitter.thinking:
+    return seam(thinking=splitter.thinking, anything=bool(text))
+
+
+def seam(*, thinking: bool, anything: bool) -> str:
+    """As `seam_after`, of a text that ends inside thinking or not, or is nothing at all."""
+    if thinking:
         return THINKING_ENDS
-    return "\n\n" if text else ""
+    return "\n\n" if anything else ""
 
 
 def pieces_in(text: str) -> list[tuple[Point | None, str]]:

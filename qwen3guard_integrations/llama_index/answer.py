@@ -31,8 +31,8 @@ from .calls import Calls
 from .forms import Form, Response
 from .growth import Growth
 from .messages import (
+    answer_in,
     items_of,
-    parts_of,
     text_of,
     tool_calls_of,
     turn_of,
@@ -212,10 +212,8 @@ class Answer:
             BlockedError: The answer was stopped, and `on_block` is "raise".
         """
         message = self.form.message(response)
-        spoken = message.model_copy(update={"role": MessageRole.ASSISTANT})  # whatever it says of itself
-        parts = parts_of(spoken, response.additional_kwargs)
         self._calls.add(tool_calls_of(message, response.additional_kwargs))
-        said = [self._item(point, turn) for point, turn in parts if point is not Point.TOOL_CALL]
+        said = [self._item(point, turn) for point, turn in answer_in(message, response.additional_kwargs)]
         decisions = yield [*said, *self._tool_calls()]
         own = [*decisions[: len(said)], *self._calls_decided(decisions[len(said) :])]
         stopped = stopping(own)

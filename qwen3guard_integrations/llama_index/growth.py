@@ -10,7 +10,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from ..core.gate import Piece
 from ..core.points import Point
 from ..core.words import is_name
-from .messages import joined_reasoning, reasoning_of, text_of, texts_beside
+from .messages import joined_reasoning, reasoning_of, text_of, texts_beside, words_in
 
 
 class Growth:
@@ -50,15 +50,7 @@ class Growth:
                 self._in_pieces.add(place)
             self._beside[place] = text
             changed = True
-        if not changed:
-            return ""
-        lines = (
-            line
-            for place, text in self._beside.items()
-            for line in text.splitlines()
-            if place in self._in_pieces or not is_name(line)
-        )
-        return "\n".join(dict.fromkeys(line for line in lines if line.strip()))
+        return words_in(self._beside, self._in_pieces) if changed else ""
 
 
 def _grown(before: str, now: str, delta: str) -> str:

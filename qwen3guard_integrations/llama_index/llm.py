@@ -22,7 +22,7 @@ from .noticing import note_answer
 from .reporting import tagging
 from .screener import Screener
 from .structured import guard_structured, of_structures
-from .undecorated import undecorated
+from .undecorated import named, undecorated
 
 M = TypeVar("M", bound=LLM)
 _CHAT: Final = ChatForm()
@@ -196,7 +196,7 @@ def _guarded(name: str) -> Any:
         refusal = prompt.refusal(streamed="stream" in name)
         return _aiter_of(refusal) if "stream" in name else refusal
 
-    return _named(amethod if name.startswith("a") else method, name)
+    return named(amethod if name.startswith("a") else method, name)
 
 
 def _answering(name: str) -> Any:
@@ -225,13 +225,8 @@ def _answering(name: str) -> Any:
         return astream_screened(answer, await getattr(_beneath(self), name)(given, **kwargs))
 
     if "stream" in name:
-        return _named(astreamed if name.startswith("a") else streamed, name)
-    return _named(awhole if name.startswith("a") else whole, name)
-
-
-def _named(function: Any, name: str) -> Any:
-    function.__name__ = function.__qualname__ = name
-    return function
+        return named(astreamed if name.startswith("a") else streamed, name)
+    return named(awhole if name.startswith("a") else whole, name)
 
 
 def stream_screened(answer: Answer, source: Any) -> Generator[Any, None, None]:

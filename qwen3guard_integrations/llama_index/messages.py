@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import codecs
 import dataclasses
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Container, Mapping, Sequence, Set
 from contextlib import suppress
 from io import IOBase
 from pathlib import Path
@@ -84,10 +84,19 @@ def joined_reasoning(text: str, extra: Mapping[str, Any]) -> str:
 
 
 def words_beside(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """What stands beside the text of an answer: see `texts_beside`. Names are left out, which say nothing."""
-    texts = texts_beside(message, extra).values()
-    lines = (line for text in texts for line in text.splitlines() if line.strip() and not is_name(line))
-    return _lines(*dict.fromkeys(lines))
+    """The words that stand beside the text of an answer: see `texts_beside`."""
+    return words_in(texts_beside(message, extra))
+
+
+def words_in(texts: Mapping[str, str], in_pieces: Container[str] = ()) -> str:
+    """The lines of texts at several places, each once. Names are left out, which say nothing.
+
+    Args:
+        texts: By their place.
+        in_pieces: Places at which a text came in pieces: what looks like a name is none there.
+    """
+    lines = ((place, line) for place, text in texts.items() for line in text.splitlines() if line.strip())
+    return _lines(*dict.fromkeys(line for place, line in lines if place in in_pieces or not is_name(line)))
 
 
 def texts_beside(message: ChatMessage, extra: Mapping[str, Any]) -> dict[str, str]:
@@ -117,7 +126,7 @@ def _words(block: Any) -> str:
     if isinstance(block, CachePoint):
         return ""
     if isinstance(block, DocumentBlock):
-        return "\n".join(filter(None, (block.title, _text_of_file(block))))
+        return _lines(block.title or "", _text_of_file(block))
     if isinstance(block, _MEDIA):
         return strings_in({"title": getattr(block, "title", None)})
     fields = {name: _plain(value) for name, value in block if name != "block_type"}
@@ -223,20 +232,28 @@ def parts_of(message: ChatMessage, extra: Mapping[str, Any] = MappingProxyType({
         extra: What comes with it: the additional keywords of a response.
     """
     role = role_of(message)
-    reasoning = joined_reasoning(reasoning_of(message), extra)
     calls = [tool_call_text(call) for call in tool_calls_of(message, extra)]
     if role != "assistant":
         point = Point.TOOL_OUTPUT if role == "tool" else Point.PROMPT
-        words = words_of(message)
+        reasoning, words = joined_reasoning(reasoning_of(message), extra), words_of(message)
         beside = words_beside(ChatMessage(additional_kwargs=message.additional_kwargs), extra)
         parts = [(point, Turn(role=role, content=_lines(reasoning, words, beside, *calls)))]
     else:
-        thought, said = thought_and_said(text_of(message))
         parts = [
-            (Point.REASONING, Turn(role=role, reasoning=_lines(reasoning, thought))),
-            (Point.RESPONSE, Turn(role=role, content=_lines(said, words_beside(message, extra)))),
+            *answer_in(message, extra),
             *((Point.TOOL_CALL, Turn(role=role, content=call)) for call in calls),
         ]
+    return [(point, turn) for point, turn in parts if not turn.blank]
+
+
+def answer_in(message: ChatMessage, extra: Mapping[str, Any]) -> list[tuple[Point, Turn]]:
+    """What is thought and said in an answer, whatever role its message has; tool calls are no part of it."""
+    thought, said = thought_and_said(text_of(message))
+    reasoning = _lines(joined_reasoning(reasoning_of(message), extra), thought)
+    parts = [
+        (Point.REASONING, Turn(role="assistant", reasoning=reasoning)),
+        (Point.RESPONSE, Turn(role="assistant", content=_lines(said, words_beside(message, extra)))),
+    ]
     return [(point, turn) for point, turn in parts if not turn.blank]
 
 
@@ -275,7 +292,7 @@ def without(message: ChatMessage, decisions: Sequence[Decision], policy: Policy)
 
     Args:
         message: A message with parts that do not pass.
-        decisions: One for each of `parts_of(message)`, in that order.
+        decisions: About the parts of it; where a tool call does not pass, one for each of them, in their order.
         policy: Says what stands in place of a text; thinking and tool calls are left out.
     """
     failed = {decision.point: decision for decision in decisions if not decision.passes}

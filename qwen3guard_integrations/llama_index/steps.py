@@ -190,11 +190,11 @@ def _texts(event: Any, fields: Mapping[str, Point], several: bool) -> list[Text]
     """The texts in the fields of an event; one that the only kind of event lacks is a mistake."""
     found = []
     for name, point in fields.items():
-        text = getattr(event, name, None)
-        if text is None and event is not None and not several and not hasattr(event, name):
+        if event is not None and not several and not hasattr(event, name):
             raise GuardConfigurationError(
                 f"guard_step: {type(event).__name__} has no field {name!r}", hint="name another one, or give it None"
             )
+        text = getattr(event, name, None)
         if text is not None and not isinstance(text, str):
             raise TypeError(f"{type(event).__name__}.{name} is a {type(text).__name__}; guard_step judges strings")
         if text and text.strip():

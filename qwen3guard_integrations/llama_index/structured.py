@@ -1,7 +1,7 @@
-"""Structured prediction of LLMs that ask their provider by themselves.
+"""Structured prediction: there is no refusal in the form of a structure, so that one is raised.
 
 LlamaIndex's own goes through `chat` or `complete`, where it is judged. Some providers' LLMs (Anthropic's and Google's
-among them) ask their client instead, past the eight guarded methods.
+among them) ask their client instead, past the eight guarded methods: those are judged here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .forms import ChatForm
 from .noticing import Inner, noticing
 from .reporting import tagging
 from .tool_values import words_of, words_of_error
-from .undecorated import undecorated
+from .undecorated import named, undecorated
 
 _CHAT: Final = ChatForm()
 
@@ -60,10 +60,10 @@ def guard_structured(made: Any, base: type[LLM], screens: Screens) -> None:
     for name, (raising, answering) in _ANSWERING.items():
         function = undecorated(getattr(base, name))
         if function.__module__.startswith("llama_index.core."):
-            setattr(made, name, _named(raising(getattr(base, name)), name))
+            setattr(made, name, named(raising(getattr(base, name)), name))
         else:
             # Not found by `self`, whose class may be guarded once more.
-            setattr(made, name, _judging(name, span(_named(answering(function, screens), name)), screens))
+            setattr(made, name, _judging(name, span(named(answering(function, screens), name)), screens))
 
 
 # --- LlamaIndex's own: a refusal inside is raised ---
@@ -160,7 +160,7 @@ def _judging(name: str, told: Any, screens: Screens) -> Any:
         with tagging(asked.decisions):
             return await told.__get__(self)(output_cls, passing, llm_kwargs)
 
-    return _named(amethod if name.startswith("a") else method, name)
+    return named(amethod if name.startswith("a") else method, name)
 
 
 def _passing(asked: Prompt, prompt: BasePromptTemplate) -> BasePromptTemplate:
@@ -346,8 +346,3 @@ def _blocked(screens: Screens, decision: Decision) -> BlockedError:
 
 def _text_of(result: Any) -> str:
     return result.model_dump_json(exclude_none=True) if isinstance(result, BaseModel) else words_of(result)
-
-
-def _named(function: Any, name: str) -> Any:
-    function.__name__ = function.__qualname__ = name
-    return function

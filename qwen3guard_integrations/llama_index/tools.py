@@ -29,7 +29,7 @@ from .reporting import tagging
 from .review import Question, approved
 from .screener import Screener
 from .tool_values import words_of_error, words_of_output
-from .undecorated import undecorated
+from .undecorated import named, undecorated
 
 T = TypeVar("T", bound=BaseTool)
 OnBlock = Literal["message", "raise"]
@@ -265,7 +265,7 @@ def _judging(name: str) -> Any:
         with tagging(decisions):
             return await getattr(self, f"_told_{name}")(*args, **kwargs) if instead is None else instead
 
-    return _named(acall if name == "acall" else call, name)
+    return named(acall if name == "acall" else call, name)
 
 
 def _telling(name: str) -> Any:
@@ -296,9 +296,4 @@ def _telling(name: str) -> Any:
             return await arun(screen.after(self, output), screen.screener.adecide)
         raise await arun(screen.after_error(caught), screen.screener.adecide)
 
-    return _named(acall if name == "acall" else call, name)
-
-
-def _named(function: Any, name: str) -> Any:
-    function.__name__ = function.__qualname__ = name
-    return function
+    return named(acall if name == "acall" else call, name)

@@ -23,6 +23,12 @@ def undecorated(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def named(function: Any, name: str) -> Any:
+    """`function`, which stands in the place of the method `name`."""
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
 def _inner(function: Any) -> Callable[..., Any] | None:
     if isinstance(function, wrapt.FunctionWrapper | wrapt.BoundFunctionWrapper):  # dispatcher.span
         wrapped: Callable[..., Any] = function.__wrapped__
